@@ -1,0 +1,117 @@
+"""What the function engine takes and gives; it knows no AWS operation and no HTTP."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    access_key_id: str
+    secret_access_key: str
+    session_token: str
+    expires_ms: int
+
+
+@dataclass(frozen=True)
+class FunctionSpec:
+    """A function version as the engine runs it.
+
+    id            unique per version and configuration: a change of either is another id (a new pool)
+    arn           qualified as it was published; `version` is $LATEST or a number
+    code_dir      an unpacked, read-only folder: /var/task; layer_dirs, merged in order: /opt
+    environment   the user's variables
+    """
+
+    id: str
+    arn: str
+    name: str
+    version: str
+    account_id: str
+    region: str
+    runtime: str
+    handler: str
+    code_dir: str
+    layer_dirs: tuple[str, ...] = ()
+    memory_mb: int = 128
+    timeout_s: int = 3
+    ephemeral_mb: int = 512
+    environment: dict[str, str] = field(default_factory=dict)
+    role_arn: str = ""
+    architecture: str = "x86_64"
+    log_group: str = ""
+    log_format: Literal["Text", "JSON"] = "Text"
+    reserved_concurrency: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One event for a function. `request_id` is stable over asynchronous retries."""
+
+    request_id: str
+    payload: bytes
+    invoked_arn: str
+    trace_id: str = ""
+    client_context: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an invocation ended, with what AWS would have billed.
+
+    function_error  None for success, else X-Amz-Function-Error (`Unhandled`)
+    billed_ms       ceil(duration + init); log_tail  the last 4 KiB of its log
+    """
+
+    payload: bytes
+    function_error: str | None
+    status: Literal["success", "error", "timeout", "crash"]
+    log_tail: bytes
+    duration_ms: float
+    billed_ms: int
+    init_ms: float | None
+    max_memory_mb: int
+    is_cold: bool
+    error_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    time_ms: int
+    message: str
+
+
+class Throttled(Exception):
+    """No environment may be started or reused. `reason` is AWS's own word for it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class LogSink(Protocol):
+    def write(self, spec: FunctionSpec, stream: str, lines: Sequence[LogLine]) -> None:
+        """Take log lines; never waits. Lines in flight may be lost in a crash, as on AWS."""
+
+
+class CredentialsSource(Protocol):
+    async def credentials_for(self, spec: FunctionSpec) -> Credentials:
+        """Temporary credentials of the function's role."""
+
+
+class FunctionPool(Protocol):
+    """Environments of all functions on this node."""
+
+    async def invoke(self, spec: FunctionSpec, invocation: Invocation) -> Outcome:
+        """Run it in a warm environment or a new one. Raises Throttled."""
+
+    async def warm(self, spec: FunctionSpec) -> None:
+        """Prepare what makes the first start of `spec` fast (its packages' template); best effort."""
+
+    async def retire(self, function_arn: str) -> None:
+        """End a deleted or replaced function's environments when they are idle."""
+
+    def status(self) -> dict[str, object]:
+        """Environments, templates, memory and isolation, for people."""
+
+    async def close(self) -> None: ...

@@ -1,0 +1,47 @@
+"""A whole platform in one process on virtual time, for tests of rooms."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from penstock.engines.functions.ports import FunctionPool
+from penstock.framework.caller import LocalCaller
+from penstock.framework.context import Context, Platform, RequestInfo
+from penstock.framework.service import Service
+from penstock.kernel.clock import VirtualClock
+from penstock.kernel.entropy import SeededEntropy
+from penstock.kernel.scope import Principal, Scope, root_principal
+from penstock.storage.backends.memory import MemoryStore
+from penstock.storage.blobs import BlobStore
+
+START_MS = 1_780_000_000_000
+
+
+class World:
+    """`await World(s3.SERVICE).call("s3", "CreateBucket", Bucket="b")`."""
+
+    def __init__(
+        self,
+        *services: Service,
+        seed: int = 1,
+        blobs: BlobStore | None = None,
+        functions: FunctionPool | None = None,
+    ) -> None:
+        self.clock = VirtualClock(START_MS)
+        self.platform = Platform(
+            clock=self.clock,
+            wall=self.clock,
+            entropy=SeededEntropy(seed),
+            store=MemoryStore(),
+            blobs=blobs,  # type: ignore[arg-type]  # rooms that use blobs are given one
+            caller=LocalCaller(services),
+            data_dir=Path(tempfile.mkdtemp(prefix="penstock-world-")),
+            functions=functions,
+        )
+
+    def context(self, *, scope: Scope | None = None, principal: Principal | None = None) -> Context:
+        scope = scope or Scope()
+        return Context(self.platform, scope, principal or root_principal(scope.account_id), RequestInfo("test-request"))
+
+    async def call(self, service: str, operation: str, /, **params: Any) -> dict[str, Any]:
+        return await self.context().call(service, operation, params)
