@@ -1,0 +1,1 @@
+"""Pattern languages: pure parsers and matchers."""

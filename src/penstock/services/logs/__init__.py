@@ -1,0 +1,7 @@
+"""CloudWatch Logs."""
+
+from penstock.framework.service import Service
+from penstock.services.logs import background
+from penstock.services.logs.operations import events, groups, streams, tags
+
+SERVICE = Service("logs", operations=[groups, streams, events, tags], background=background)

@@ -1,0 +1,1 @@
+"""Operations of CloudWatch Logs, by resource."""
