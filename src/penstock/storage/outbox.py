@@ -47,6 +47,16 @@ def retry(tx: Transaction, intent: Intent, *, due_ms: int) -> None:
     _write(tx, Intent(intent.kind, intent.payload, due_ms, intent.id, intent.attempt + 1))
 
 
+def find(tx: ReadTransaction, kind: str, id: str) -> Intent | None:
+    """The intent of that name, due or not."""
+    due_ms = tx.get((_BY_NAME, kind, id))
+    if due_ms is None:
+        return None
+    key = (_BY_DUE, int(due_ms), kind, id)
+    value = tx.get(key)
+    return _read(key, value) if value is not None else None
+
+
 def due(tx: ReadTransaction, now_ms: int, *, limit: int) -> list[Intent]:
     """The intents due by now, earliest first."""
     pairs = tx.range((_BY_DUE,), end=(_BY_DUE, now_ms + 1), limit=limit)

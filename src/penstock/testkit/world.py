@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from penstock.engines.functions.ports import FunctionPool
+from penstock.framework.background import BackgroundRunner
 from penstock.framework.caller import LocalCaller
 from penstock.framework.context import Context, Platform, RequestInfo
 from penstock.framework.service import Service
@@ -38,6 +39,7 @@ class World:
             data_dir=Path(tempfile.mkdtemp(prefix="penstock-world-")),
             functions=functions,
         )
+        self.background = BackgroundRunner(self.platform, services)
 
     def context(self, *, scope: Scope | None = None, principal: Principal | None = None) -> Context:
         scope = scope or Scope()
@@ -45,3 +47,11 @@ class World:
 
     async def call(self, service: str, operation: str, /, **params: Any) -> dict[str, Any]:
         return await self.context().call(service, operation, params)
+
+    async def settle(self) -> None:
+        """Carry out due intents, and what they cause, until none is due. Time stands still."""
+        await self.background.drain()
+
+    async def advance(self, seconds: float) -> None:
+        """Move time on, carrying out what becomes due on the way."""
+        await self.background.run_until(self.clock.now_ms() + round(seconds * 1000))
