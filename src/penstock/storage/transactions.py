@@ -12,6 +12,14 @@ Key = tuple["str | bytes | int | bool | None | Key", ...]
 T = TypeVar("T")
 
 
+class StoreLocked(Exception):
+    """Another process holds the store; the message names it."""
+
+
+class StoreDamaged(Exception):
+    """What lies on the disk isn't a store (any more); it is left as found. The message says what to do."""
+
+
 class ReadTransaction(Protocol):
     """A consistent view of the store."""
 

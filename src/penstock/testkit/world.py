@@ -12,7 +12,7 @@ from penstock.framework.service import Service
 from penstock.kernel.clock import VirtualClock
 from penstock.kernel.entropy import SeededEntropy
 from penstock.kernel.scope import Principal, Scope, root_principal
-from penstock.storage.backends.memory import MemoryStore
+from penstock.storage.backends.memory import MemoryBlobStore, MemoryStore
 from penstock.storage.blobs import BlobStore
 
 START_MS = 1_780_000_000_000
@@ -34,7 +34,7 @@ class World:
             wall=self.clock,
             entropy=SeededEntropy(seed),
             store=MemoryStore(),
-            blobs=blobs,  # type: ignore[arg-type]  # rooms that use blobs are given one
+            blobs=blobs or MemoryBlobStore(),
             caller=LocalCaller(services),
             data_dir=Path(tempfile.mkdtemp(prefix="penstock-world-")),
             functions=functions,

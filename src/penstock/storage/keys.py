@@ -1,0 +1,155 @@
+"""Keys as bytes: FoundationDB's tuple layer, whose byte order is the tuples' order.
+
+None < bytes < str < nested tuple < int < bool. Strings sort by their UTF-8 bytes, so by code point.
+Source: https://github.com/apple/foundationdb/blob/main/design/tuple.md
+"""
+
+from penstock.storage.transactions import Key
+
+_NULL, _BYTES, _STR, _NESTED, _ZERO, _FALSE, _TRUE = 0x00, 0x01, 0x02, 0x05, 0x14, 0x26, 0x27
+_NEGATIVE_LONG, _POSITIVE_LONG = 0x0B, 0x1D
+_LENGTH_MAX = 255
+_SMALL_INTS = [bytes((_ZERO,))] + [bytes((_ZERO + 1, number)) for number in range(1, 256)]
+
+
+def pack(key: Key) -> bytes:
+    """TypeError for a part that no key may hold; OverflowError for an int of more than 255 bytes."""
+    out = bytearray()
+    for part in key:
+        if type(part) is str:
+            encoded = part.encode()
+            out.append(_STR)
+            out += encoded if b"\0" not in encoded else encoded.replace(b"\0", b"\0\xff")
+            out.append(0)
+        elif type(part) is int:
+            out += _SMALL_INTS[part] if 0 <= part < 256 else _pack_int(part)
+        else:
+            _pack_part(out, part)
+    return bytes(out)
+
+
+def unpack(data: bytes) -> Key:
+    """The key that `pack` made these bytes of; ValueError where there is none."""
+    parts, position = _unpack_parts(data, 0, is_nested=False)
+    if position != len(data):
+        raise ValueError("bytes after the end of a key")
+    return parts
+
+
+def prefix_range(prefix: Key) -> tuple[bytes, bytes]:
+    """The packed keys that start with `prefix`, itself included: from the first, up to but without the second."""
+    low = pack(prefix)
+    return low, low + b"\xff"
+
+
+def range_bounds(prefix: Key, begin: Key | None, end: Key | None) -> tuple[bytes, bytes]:
+    """What Transaction.range asks for, as packed bounds (inclusive, exclusive)."""
+    low, high = prefix_range(prefix)
+    if begin is not None:
+        low = max(low, pack(begin))
+    if end is not None:
+        high = min(high, pack(end))
+    return low, high
+
+
+def _pack_part(out: bytearray, part: object) -> None:
+    if part is None:
+        out.append(_NULL)
+    elif isinstance(part, bool):
+        out.append(_TRUE if part else _FALSE)
+    elif isinstance(part, bytes):
+        out.append(_BYTES)
+        out += part.replace(b"\0", b"\0\xff")
+        out.append(0)
+    elif isinstance(part, str):
+        out.append(_STR)
+        out += part.encode().replace(b"\0", b"\0\xff")
+        out.append(0)
+    elif isinstance(part, int):
+        out += _pack_int(int(part))
+    elif isinstance(part, tuple):
+        out.append(_NESTED)
+        for inner in part:
+            if inner is None:
+                out += b"\0\xff"
+            else:
+                _pack_part(out, inner)
+        out.append(0)
+    else:
+        raise TypeError(f"not a key part: {part!r}")
+
+
+def _pack_int(number: int) -> bytes:
+    size = (abs(number).bit_length() + 7) // 8
+    if size > _LENGTH_MAX:
+        raise OverflowError("an int in a key has at most 255 bytes")
+    if number >= 0:
+        head = bytes((_ZERO + size,)) if size <= 8 else bytes((_POSITIVE_LONG, size))
+        return head + number.to_bytes(size, "big")
+    head = bytes((_ZERO - size,)) if size <= 8 else bytes((_NEGATIVE_LONG, size ^ 0xFF))
+    return head + ((1 << (8 * size)) - 1 + number).to_bytes(size, "big")
+
+
+def _unpack_parts(data: bytes, position: int, *, is_nested: bool) -> tuple[Key, int]:
+    parts: list[str | bytes | int | bool | None | Key] = []
+    size = len(data)
+    while position < size:
+        code = data[position]
+        position += 1
+        if code == _STR:
+            end = data.find(0, position)
+            if end < 0 or data[end + 1 : end + 2] == b"\xff":
+                raw, position = _unpack_escaped(data, position)
+                parts.append(raw.decode())
+            else:
+                parts.append(data[position:end].decode())
+                position = end + 1
+        elif 0x0C <= code <= 0x1C:
+            length = abs(code - _ZERO)
+            parts.append(_unpack_int(data, position, length, is_negative=code < _ZERO))
+            position += length
+        elif code == _NULL:
+            if not is_nested:
+                parts.append(None)
+            elif data[position : position + 1] == b"\xff":
+                parts.append(None)
+                position += 1
+            else:
+                return tuple(parts), position
+        elif code == _NESTED:
+            inner, position = _unpack_parts(data, position, is_nested=True)
+            parts.append(inner)
+        else:
+            rare, position = _unpack_rare(code, data, position)
+            parts.append(rare)
+    if is_nested:
+        raise ValueError("a nested key without an end")
+    return tuple(parts), position
+
+
+def _unpack_rare(code: int, data: bytes, position: int) -> tuple[bytes | int | bool, int]:
+    if code == _BYTES:
+        return _unpack_escaped(data, position)
+    if code in (_FALSE, _TRUE):
+        return code == _TRUE, position
+    if code in (_NEGATIVE_LONG, _POSITIVE_LONG):
+        is_negative = code == _NEGATIVE_LONG
+        length = data[position] ^ (0xFF if is_negative else 0)
+        return _unpack_int(data, position + 1, length, is_negative=is_negative), position + 1 + length
+    raise ValueError(f"no key part starts with {code:#04x}")
+
+
+def _unpack_int(data: bytes, position: int, length: int, *, is_negative: bool) -> int:
+    number = int.from_bytes(data[position : position + length], "big")
+    return number - ((1 << (8 * length)) - 1) if is_negative else number
+
+
+def _unpack_escaped(data: bytes, position: int) -> tuple[bytes, int]:
+    end = position
+    while True:
+        end = data.find(0, end)
+        if end < 0:
+            raise ValueError("a string in a key without an end")
+        if data[end + 1 : end + 2] != b"\xff":
+            return data[position:end].replace(b"\0\xff", b"\0"), end + 1
+        end += 2
