@@ -1,0 +1,1 @@
+"""IAM policies: which statements apply, and what follows from them."""
