@@ -1,0 +1,1 @@
+"""Operations of Secrets Manager, by resource."""
