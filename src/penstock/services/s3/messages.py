@@ -1,0 +1,171 @@
+"""S3's errors, each with its status and extra members.
+
+Source: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+"""
+
+from penstock.kernel.errors import ServiceError
+
+
+def no_such_bucket(name: str) -> ServiceError:
+    return ServiceError("NoSuchBucket", "The specified bucket does not exist", status=404, fields={"BucketName": name})
+
+
+def no_such_key(key: str) -> ServiceError:
+    return ServiceError("NoSuchKey", "The specified key does not exist.", status=404, fields={"Key": key})
+
+
+def no_such_version(key: str, version_id: str) -> ServiceError:
+    fields = {"Key": key, "VersionId": version_id}
+    return ServiceError("NoSuchVersion", "The specified version does not exist.", status=404, fields=fields)
+
+
+def no_such_upload(upload_id: str) -> ServiceError:
+    text = (
+        "The specified upload does not exist. The upload ID may be invalid, "
+        "or the upload may have been aborted or completed."
+    )
+    return ServiceError("NoSuchUpload", text, status=404, fields={"UploadId": upload_id})
+
+
+def not_found() -> ServiceError:
+    """What HEAD answers: it has no body, so SDKs see the status as the code."""
+    return ServiceError("404", "Not Found", status=404)
+
+
+def not_modified() -> ServiceError:
+    return ServiceError("304", "Not Modified", status=304)
+
+
+def marker_not_allowed(version_id: str) -> ServiceError:
+    text = "The specified method is not allowed against this resource."
+    return ServiceError("MethodNotAllowed", text, status=405, fields={"Method": "GET", "VersionId": version_id})
+
+
+def precondition_failed(condition: str) -> ServiceError:
+    text = "At least one of the pre-conditions you specified did not hold"
+    return ServiceError("PreconditionFailed", text, status=412, fields={"Condition": condition})
+
+
+def invalid_range(requested: str, size: int) -> ServiceError:
+    fields = {"RangeRequested": requested, "ActualObjectSize": str(size)}
+    return ServiceError("InvalidRange", "The requested range is not satisfiable", status=416, fields=fields)
+
+
+def invalid_argument(text: str, name: str = "", value: str = "") -> ServiceError:
+    fields = {"ArgumentName": name, "ArgumentValue": value} if name else {}
+    return ServiceError("InvalidArgument", text, status=400, fields=fields)
+
+
+def invalid_request(text: str) -> ServiceError:
+    return ServiceError("InvalidRequest", text, status=400)
+
+
+def invalid_bucket_name(name: str) -> ServiceError:
+    return ServiceError(
+        "InvalidBucketName", "The specified bucket is not valid.", status=400, fields={"BucketName": name}
+    )
+
+
+def bucket_owned_by_you(name: str) -> ServiceError:
+    text = "Your previous request to create the named bucket succeeded and you already own it."
+    return ServiceError("BucketAlreadyOwnedByYou", text, status=409, fields={"BucketName": name})
+
+
+def bucket_exists(name: str) -> ServiceError:
+    text = (
+        "The requested bucket name is not available. The bucket namespace is shared by all users of the system. "
+        "Please select a different name and try again."
+    )
+    return ServiceError("BucketAlreadyExists", text, status=409, fields={"BucketName": name})
+
+
+def bucket_not_empty(name: str) -> ServiceError:
+    text = "The bucket you tried to delete is not empty"
+    return ServiceError("BucketNotEmpty", text, status=409, fields={"BucketName": name})
+
+
+def location_mismatch(region: str) -> ServiceError:
+    text = (
+        f"The {region} location constraint is incompatible for the region specific endpoint this request was sent to."
+    )
+    return ServiceError("IllegalLocationConstraintException", text, status=400)
+
+
+def bad_digest(what: str) -> ServiceError:
+    return ServiceError("BadDigest", f"The {what} you specified did not match the calculated checksum.", status=400)
+
+
+def invalid_digest(value: str) -> ServiceError:
+    text = "The Content-MD5 you specified was invalid."
+    return ServiceError("InvalidDigest", text, status=400, fields={"Content-MD5": value})
+
+
+def entity_too_large(size_max: int) -> ServiceError:
+    text = "Your proposed upload exceeds the maximum allowed size"
+    return ServiceError("EntityTooLarge", text, status=400, fields={"MaxSizeAllowed": str(size_max)})
+
+
+def entity_too_small(part_number: int, size: int, size_min: int) -> ServiceError:
+    text = "Your proposed upload is smaller than the minimum allowed size"
+    fields = {"ProposedSize": str(size), "MinSizeAllowed": str(size_min), "PartNumber": str(part_number)}
+    return ServiceError("EntityTooSmall", text, status=400, fields=fields)
+
+
+def invalid_part() -> ServiceError:
+    text = (
+        "One or more of the specified parts could not be found.  The part may not have been uploaded, "
+        "or the specified entity tag may not match the part's entity tag."
+    )
+    return ServiceError("InvalidPart", text, status=400)
+
+
+def invalid_part_order() -> ServiceError:
+    text = "The list of parts was not in ascending order. Parts must be ordered by part number."
+    return ServiceError("InvalidPartOrder", text, status=400)
+
+
+def malformed_xml() -> ServiceError:
+    text = "The XML you provided was not well-formed or did not validate against our published schema"
+    return ServiceError("MalformedXML", text, status=400)
+
+
+def key_too_long(size: int, size_max: int) -> ServiceError:
+    fields = {"Size": str(size), "MaxSizeAllowed": str(size_max)}
+    return ServiceError("KeyTooLongError", "Your key is too long", status=400, fields=fields)
+
+
+def metadata_too_large() -> ServiceError:
+    text = "Your metadata headers exceed the maximum allowed metadata size"
+    return ServiceError("MetadataTooLarge", text, status=400)
+
+
+def invalid_tag(text: str) -> ServiceError:
+    return ServiceError("InvalidTag", text, status=400)
+
+
+def copy_to_itself() -> ServiceError:
+    return invalid_request(
+        "This copy request is illegal because it is trying to copy an object to itself without changing the "
+        "object's metadata, storage class, website redirect location or encryption attributes."
+    )
+
+
+def no_such_configuration(code: str, text: str, bucket: str) -> ServiceError:
+    return ServiceError(code, text, status=404, fields={"BucketName": bucket})
+
+
+def unreachable_destination(arn: str, reason: str) -> ServiceError:
+    text = "Unable to validate the following destination configurations"
+    return invalid_argument(text, arn, reason)
+
+
+def overlapping_notifications() -> ServiceError:
+    return invalid_argument(
+        "Configuration is ambiguously defined. Cannot have overlapping suffixes in two rules if the prefixes are "
+        "overlapping for the same event type."
+    )
+
+
+def invalid_part_number(number: int, count: int) -> ServiceError:
+    fields = {"PartNumberRequested": str(number), "ActualPartCount": str(count)}
+    return ServiceError("InvalidPartNumber", "The requested partnumber is not satisfiable", status=416, fields=fields)
