@@ -1,0 +1,1 @@
+"""Operations of Parameter Store, by resource."""
