@@ -33,7 +33,9 @@ def _md5() -> Digest:
     return hashlib.md5(usedforsecurity=False)
 
 
-async def receive(ctx: Context, req: dict[str, Any], *, default_algorithm: str = "") -> Received:
+async def receive(
+    ctx: Context, req: dict[str, Any], *, default_algorithm: str = "", inline_max: int = limits.INLINE_BYTES_MAX
+) -> Received:
     """Store the Body member and verify what the caller said of it. A refused body leaves nothing."""
     body = req.get("Body")
     stream = body if isinstance(body, ByteStream) else stream_of(body or b"")
@@ -41,7 +43,7 @@ async def receive(ctx: Context, req: dict[str, Any], *, default_algorithm: str =
     makers: dict[str, Callable[[], Digest]] = {"md5": _md5}
     if algorithm:
         makers[algorithm] = lambda: checksum(algorithm)
-    received, digests = await _take(ctx, stream, makers)
+    received, digests = await _take(ctx, stream, makers, inline_max)
     content = received.content
     content.etag = digests["md5"].hex()
     if algorithm:
@@ -61,10 +63,10 @@ async def discard(ctx: Context, received: Received) -> None:
 
 
 async def _take(
-    ctx: Context, stream: ByteStream, makers: dict[str, Callable[[], Digest]]
+    ctx: Context, stream: ByteStream, makers: dict[str, Callable[[], Digest]], inline_max: int
 ) -> tuple[Received, dict[str, bytes]]:
-    if stream.length is not None and stream.length <= limits.INLINE_BYTES_MAX:
-        data = await stream.read(bytes_max=limits.INLINE_BYTES_MAX)
+    if stream.length is not None and stream.length <= inline_max:
+        data = await stream.read(bytes_max=inline_max)
         digests = {}
         for name, make in makers.items():
             running = make()
