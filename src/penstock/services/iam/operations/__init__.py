@@ -1,0 +1,1 @@
+"""IAM by resource."""

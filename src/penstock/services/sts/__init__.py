@@ -1,0 +1,18 @@
+"""Security Token Service: who am I, and credentials for a while."""
+
+from penstock.framework.service import Access, Permission, Service
+from penstock.services.sts.operations import identities, sessions
+
+__all__ = ["SERVICE"]
+
+SERVICE = Service(
+    "sts",
+    operations=[identities, sessions],
+    access=Access(
+        {
+            "GetCallerIdentity": (),
+            "GetSessionToken": (),
+            "AssumeRole": (Permission("sts:AssumeRole", lambda ctx, req: str(req["RoleArn"])),),
+        }
+    ),
+)
