@@ -1,0 +1,344 @@
+"""A queue with visibility timeouts, FIFO groups and deduplication, below one prefix of the store.
+
+    ("m", seq)            body
+    ("s", seq)            state: a `_State` as a JSON list
+    ("v", visible_at_ms, seq)  every message by when it may be received next
+    ("g", group, seq)     the messages of a FIFO group, in order
+    ("i", group, seq)     those of a group that were received and not yet deleted
+    ("o", owner, seq)     those a node has received on someone's behalf
+    ("d", dedup_id), ("x", expires_at_ms, dedup_id)   what was sent within the window
+    ("n",) ("c",)         next seq; how many messages there are
+
+Pure with respect to time and chance: `now_ms` and receipt tokens are arguments.
+Source: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html
+and https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/FIFO-queues-understanding-logic.html
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import orjson
+
+from penstock.storage.transactions import Key, ReadTransaction, Transaction
+
+# How many messages a FIFO receive looks through for a group that is free.
+# Source: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-fifo.html
+FIFO_LOOK_AHEAD_MESSAGES = 20_000
+_DEDUP_SWEEP = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """`handle` is empty unless it was received; `receive_count` counts the receive that gave it out."""
+
+    id: str
+    seq: int
+    body: bytes
+    sent_at_ms: int
+    group: str
+    receive_count: int
+    first_received_at_ms: int
+    handle: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """`is_duplicate`: the window held it already, and `id` and `seq` are those of the first one."""
+
+    id: str
+    seq: int
+    is_duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    visible: int
+    in_flight: int
+    delayed: int
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    id: str
+    sent_at_ms: int
+    visible_at_ms: int
+    receive_count: int
+    first_received_at_ms: int
+    token: str
+    owner: str
+    group: str
+
+    @property
+    def is_received(self) -> bool:
+        return self.token != ""
+
+
+class Queue:
+    """A standard queue for messages without a group, FIFO among those with one."""
+
+    def __init__(self, prefix: Key) -> None:
+        self._prefix = prefix
+
+    def send(
+        self,
+        tx: Transaction,
+        body: bytes,
+        *,
+        id: str,
+        now_ms: int,
+        delay_ms: int = 0,
+        group: str = "",
+        dedup_id: str = "",
+        dedup_window_ms: int = 0,
+    ) -> Sent:
+        if dedup_id:
+            self._sweep_dedup(tx, now_ms)
+            known = tx.get((*self._prefix, "d", dedup_id))
+            if known is not None:
+                expires_at_ms, first_id, first_seq = orjson.loads(known)
+                if expires_at_ms > now_ms:
+                    return Sent(first_id, first_seq, is_duplicate=True)
+                self._forget_dedup(tx, dedup_id, expires_at_ms)
+        seq = self._number(tx, "n") + 1
+        self._set_number(tx, "n", seq)
+        self._set_number(tx, "c", self._number(tx, "c") + 1)
+        tx.put((*self._prefix, "m", seq), body)
+        self._put_state(tx, seq, _State(id, now_ms, now_ms + delay_ms, 0, 0, "", "", group))
+        if group:
+            tx.put((*self._prefix, "g", group, seq), b"")
+        if dedup_id:
+            expires_at_ms = now_ms + dedup_window_ms
+            tx.put((*self._prefix, "d", dedup_id), orjson.dumps([expires_at_ms, id, seq]))
+            tx.put((*self._prefix, "x", expires_at_ms, dedup_id), b"")
+        return Sent(id, seq)
+
+    def receive(
+        self, tx: Transaction, *, now_ms: int, visibility_ms: int, tokens: list[str], owner: str = ""
+    ) -> list[Message]:
+        """Up to one visible message for each of `tokens`, which become their receipt handles.
+
+        A FIFO group is given out in order, and only while none of it is in flight from an earlier receive.
+        """
+        chosen = self._choose(tx, now_ms, len(tokens))
+        return [
+            self._lease(tx, seq, state, token, now_ms, visibility_ms, owner)
+            for (seq, state), token in zip(chosen, tokens, strict=False)
+        ]
+
+    def delete(self, tx: Transaction, handle: str) -> bool:
+        """Whether the handle was the message's latest; one that isn't changes nothing."""
+        found = self._by_handle(tx, handle)
+        if found is None:
+            return False
+        self._remove(tx, *found)
+        return True
+
+    def remove(self, tx: Transaction, seq: int) -> bool:
+        """Delete without a handle: for redrive and retention."""
+        state = self._state(tx, seq)
+        if state is not None:
+            self._remove(tx, seq, state)
+        return state is not None
+
+    def change_visibility(self, tx: Transaction, handle: str, *, now_ms: int, visibility_ms: int) -> bool:
+        """Make the message visible in `visibility_ms`. False for a handle that isn't the latest or has run out."""
+        found = self._by_handle(tx, handle)
+        if found is None or found[1].visible_at_ms <= now_ms:
+            return False
+        seq, state = found
+        self._move(tx, seq, state, replace(state, visible_at_ms=now_ms + visibility_ms))
+        return True
+
+    def release_owner(self, tx: Transaction, owner: str, *, now_ms: int) -> int:
+        """Make what `owner` holds visible at once: what a node does about its dead predecessor. Answers how many."""
+        count = 0
+        for key, _ in tx.range((*self._prefix, "o", owner)):
+            seq = _int(key[-1])
+            state = self._state(tx, seq)
+            assert state is not None
+            visible_at_ms = min(state.visible_at_ms, now_ms)
+            self._move(tx, seq, state, replace(state, visible_at_ms=visible_at_ms, owner=""))
+            count += 1
+        return count
+
+    def purge(self, tx: Transaction) -> None:
+        """Every message; sequence numbers and the deduplication window live on."""
+        for part in ("m", "s", "v", "g", "i", "o", "c"):
+            tx.clear((*self._prefix, part))
+
+    def drop(self, tx: Transaction) -> None:
+        """The queue without a trace."""
+        tx.clear(self._prefix)
+
+    def expire(self, tx: Transaction, *, sent_before_ms: int, limit: int) -> int:
+        """Delete up to `limit` messages older than the retention period; answers how many."""
+        old: list[tuple[int, _State]] = []
+        for key, value in tx.range((*self._prefix, "s"), limit=limit):
+            state = _State(*orjson.loads(value))
+            if state.sent_at_ms >= sent_before_ms:
+                break
+            old.append((_int(key[-1]), state))
+        for seq, state in old:
+            self._remove(tx, seq, state)
+        return len(old)
+
+    def counts(self, tx: ReadTransaction, *, now_ms: int) -> Counts:
+        in_flight = delayed = 0
+        prefix = (*self._prefix, "v")
+        for key, _ in tx.range(prefix, begin=(*prefix, now_ms + 1)):
+            state = self._state(tx, _int(key[-1]))
+            assert state is not None
+            if state.is_received:
+                in_flight += 1
+            else:
+                delayed += 1
+        return Counts(self._number(tx, "c") - in_flight - delayed, in_flight, delayed)
+
+    def next_visible_ms(self, tx: ReadTransaction) -> int | None:
+        """When the earliest message may be received (perhaps long past), or None if there is none."""
+        for key, _ in tx.range((*self._prefix, "v"), limit=1):
+            return _int(key[-2])
+        return None
+
+    def oldest_sent_ms(self, tx: ReadTransaction) -> int | None:
+        for _, value in tx.range((*self._prefix, "s"), limit=1):
+            return _State(*orjson.loads(value)).sent_at_ms
+        return None
+
+    def peek(self, tx: ReadTransaction, *, limit: int) -> list[Message]:
+        """The oldest messages as they are, received or not; nothing changes."""
+        found: list[Message] = []
+        for key, value in tx.range((*self._prefix, "s"), limit=limit):
+            found.append(self._message(tx, _int(key[-1]), _State(*orjson.loads(value))))
+        return found
+
+    def _choose(self, tx: ReadTransaction, now_ms: int, count: int) -> list[tuple[int, _State]]:
+        chosen: list[tuple[int, _State]] = []
+        seen_groups: set[str] = set()
+        prefix = (*self._prefix, "v")
+        visible = tx.range(prefix, end=(*prefix, now_ms + 1), limit=FIFO_LOOK_AHEAD_MESSAGES)
+        if count <= 0:
+            return chosen
+        for key, _ in visible:
+            state = self._state(tx, _int(key[-1]))
+            assert state is not None
+            if not state.group:
+                chosen.append((_int(key[-1]), state))
+            elif state.group not in seen_groups:
+                seen_groups.add(state.group)
+                chosen.extend(self._choose_of_group(tx, state.group, now_ms, count - len(chosen)))
+            if len(chosen) == count:
+                break
+        return chosen
+
+    def _choose_of_group(self, tx: ReadTransaction, group: str, now_ms: int, count: int) -> list[tuple[int, _State]]:
+        for key, _ in tx.range((*self._prefix, "i", group)):
+            held = self._state(tx, _int(key[-1]))
+            assert held is not None
+            if held.visible_at_ms > now_ms:
+                return []
+        chosen: list[tuple[int, _State]] = []
+        for key, _ in tx.range((*self._prefix, "g", group), limit=count):
+            state = self._state(tx, _int(key[-1]))
+            assert state is not None
+            if state.visible_at_ms > now_ms:
+                break
+            chosen.append((_int(key[-1]), state))
+        return chosen
+
+    def _lease(
+        self, tx: Transaction, seq: int, state: _State, token: str, now_ms: int, visibility_ms: int, owner: str
+    ) -> Message:
+        leased = replace(
+            state,
+            visible_at_ms=now_ms + visibility_ms,
+            receive_count=state.receive_count + 1,
+            first_received_at_ms=state.first_received_at_ms or now_ms,
+            token=token,
+            owner=owner,
+        )
+        self._move(tx, seq, state, leased)
+        if state.group:
+            tx.put((*self._prefix, "i", state.group, seq), b"")
+        return self._message(tx, seq, leased)
+
+    def _message(self, tx: ReadTransaction, seq: int, state: _State) -> Message:
+        body = tx.get((*self._prefix, "m", seq))
+        assert body is not None
+        handle = f"{seq:x}-{state.token}" if state.is_received else ""
+        return Message(
+            state.id,
+            seq,
+            body,
+            state.sent_at_ms,
+            state.group,
+            state.receive_count,
+            state.first_received_at_ms,
+            handle,
+        )
+
+    def _by_handle(self, tx: ReadTransaction, handle: str) -> tuple[int, _State] | None:
+        number, _, token = handle.partition("-")
+        try:
+            seq = int(number, 16)
+        except ValueError:
+            return None
+        state = self._state(tx, seq)
+        return (seq, state) if state is not None and token and state.token == token else None
+
+    def _remove(self, tx: Transaction, seq: int, state: _State) -> None:
+        for part in ("m", "s"):
+            tx.delete((*self._prefix, part, seq))
+        tx.delete((*self._prefix, "v", state.visible_at_ms, seq))
+        if state.group:
+            tx.delete((*self._prefix, "g", state.group, seq))
+            tx.delete((*self._prefix, "i", state.group, seq))
+        if state.owner:
+            tx.delete((*self._prefix, "o", state.owner, seq))
+        self._set_number(tx, "c", self._number(tx, "c") - 1)
+
+    def _move(self, tx: Transaction, seq: int, old: _State, new: _State) -> None:
+        tx.delete((*self._prefix, "v", old.visible_at_ms, seq))
+        if old.owner and old.owner != new.owner:
+            tx.delete((*self._prefix, "o", old.owner, seq))
+        self._put_state(tx, seq, new)
+
+    def _put_state(self, tx: Transaction, seq: int, state: _State) -> None:
+        fields = [getattr(state, name) for name in _State.__slots__]
+        tx.put((*self._prefix, "s", seq), orjson.dumps(fields))
+        tx.put((*self._prefix, "v", state.visible_at_ms, seq), b"")
+        if state.owner:
+            tx.put((*self._prefix, "o", state.owner, seq), b"")
+
+    def _state(self, tx: ReadTransaction, seq: int) -> _State | None:
+        value = tx.get((*self._prefix, "s", seq))
+        return None if value is None else _State(*orjson.loads(value))
+
+    def _sweep_dedup(self, tx: Transaction, now_ms: int) -> None:
+        prefix = (*self._prefix, "x")
+        for key, _ in tx.range(prefix, end=(*prefix, now_ms + 1), limit=_DEDUP_SWEEP):
+            self._forget_dedup(tx, str(key[-1]), _int(key[-2]))
+
+    def _forget_dedup(self, tx: Transaction, dedup_id: str, expires_at_ms: int) -> None:
+        tx.delete((*self._prefix, "x", expires_at_ms, dedup_id))
+        tx.delete((*self._prefix, "d", dedup_id))
+
+    def _number(self, tx: ReadTransaction, name: str) -> int:
+        return int(tx.get((*self._prefix, name)) or b"0")
+
+    def _set_number(self, tx: Transaction, name: str, value: int) -> None:
+        tx.put((*self._prefix, name), b"%d" % value)
+
+
+def owners(tx: ReadTransaction, prefix: Key) -> Iterator[str]:
+    """The nodes that hold messages of the queue at `prefix`."""
+    last: object = None
+    for key, _ in tx.range((*prefix, "o")):
+        if key[-2] != last:
+            last = key[-2]
+            yield str(last)
+
+
+def _int(part: object) -> int:
+    assert isinstance(part, int)
+    return part
