@@ -3,7 +3,9 @@
 from penstock.framework.service import Service
 from penstock.services.s3 import background
 from penstock.services.s3.operations import (
+    access,
     buckets,
+    configurations,
     copies,
     deletes,
     listings,
@@ -11,10 +13,23 @@ from penstock.services.s3.operations import (
     notifications,
     objects,
     tags,
+    versions,
 )
 
 SERVICE = Service(
     "s3",
-    operations=[buckets, objects, deletes, copies, listings, tags, multipart, notifications],
+    operations=[
+        buckets,
+        objects,
+        deletes,
+        copies,
+        listings,
+        versions,
+        tags,
+        multipart,
+        notifications,
+        configurations,
+    ],
     background=background,
+    access=access.ACCESS,
 )

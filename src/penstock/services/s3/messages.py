@@ -169,3 +169,8 @@ def overlapping_notifications() -> ServiceError:
 def invalid_part_number(number: int, count: int) -> ServiceError:
     fields = {"PartNumberRequested": str(number), "ActualPartCount": str(count)}
     return ServiceError("InvalidPartNumber", "The requested partnumber is not satisfiable", status=416, fields=fields)
+
+
+def not_implemented(what: str) -> ServiceError:
+    text = f"A header you provided implies functionality that is not implemented: {what}"
+    return ServiceError("NotImplemented", text, status=501)
