@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from penstock.framework.principals import PolicySource
 from penstock.storage.outbox import Intent
 from penstock.storage.transactions import ReadTransaction
 
@@ -80,7 +81,10 @@ def snake_name(name: str) -> str:
 
 
 class Service:
-    """A room as the composition root sees it. `models` are the botocore models that it serves."""
+    """A room as the composition root sees it. `models` are the botocore models that it serves.
+
+    policy_source   IAM's alone: how the door learns a principal's policies
+    """
 
     def __init__(
         self,
@@ -88,10 +92,12 @@ class Service:
         operations: Sequence[ModuleType],
         background: ModuleType | None = None,
         access: Access | None = None,
+        policy_source: PolicySource | None = None,
     ) -> None:
         self.models = models
         self.name = models[0]
         self.access = access or Access()
+        self.policy_source = policy_source
         self.operations: dict[str, Operation] = {}
         self.intents: dict[str, IntentHandler] = {}
         self.loops: list[Loop] = []

@@ -2,7 +2,8 @@
 
 from penstock.framework.service import Service
 from penstock.services.iam.operations import attachments, inline, policies, roles, users
+from penstock.services.iam.state import PolicySource
 
 __all__ = ["SERVICE"]
 
-SERVICE = Service("iam", operations=[users, roles, policies, attachments, inline])
+SERVICE = Service("iam", operations=[users, roles, policies, attachments, inline], policy_source=PolicySource())

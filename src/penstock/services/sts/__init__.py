@@ -1,6 +1,6 @@
 """Security Token Service: who am I, and credentials for a while."""
 
-from penstock.framework.service import Access, Permission, Service
+from penstock.framework.service import Access, Service
 from penstock.services.sts.operations import identities, sessions
 
 __all__ = ["SERVICE"]
@@ -12,7 +12,7 @@ SERVICE = Service(
         {
             "GetCallerIdentity": (),
             "GetSessionToken": (),
-            "AssumeRole": (Permission("sts:AssumeRole", lambda ctx, req: str(req["RoleArn"])),),
+            "AssumeRole": (),  # the trust policy decides, with the identity's own: sessions.py
         }
     ),
 )

@@ -6,7 +6,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from penstock.engines.functions.ports import Credentials
-from penstock.engines.policy.evaluate import Request, allows_principal
+from penstock.engines.policy.evaluate import Request, allows_principal, evaluate
+from penstock.framework.authorization import read_policies
 from penstock.framework.context import Context
 from penstock.framework.credentials import temporary_credentials
 from penstock.framework.service import Members, operation
@@ -21,7 +22,7 @@ async def assume_role(ctx: Context, req: Members) -> Members:
     """Source: https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html"""
     role_arn = _role_arn(req)
     role = await _find_role(ctx, role_arn)
-    _check_trust(ctx, req, role_arn, role)
+    await _check_trust(ctx, req, role_arn, role)
     _check_duration(ctx, req, role)
     name = role_arn.resource.rsplit("/", 1)[1]
     role_id = str(role["RoleId"]) if role else f"AROA{name.upper()}"
@@ -75,14 +76,16 @@ async def _find_role(ctx: Context, role_arn: arn.Arn) -> Mapping[str, Any] | Non
     return role if role["Arn"] == str(role_arn) else None
 
 
-def _check_trust(ctx: Context, req: Members, role_arn: arn.Arn, role: Mapping[str, Any] | None) -> None:
+async def _check_trust(ctx: Context, req: Members, role_arn: arn.Arn, role: Mapping[str, Any] | None) -> None:
     if ctx.platform.auth != "enforce":
         return
     values = {"sts:rolesessionname": [str(req["RoleSessionName"])], "aws:principalarn": [ctx.principal.arn]}
     if req.get("ExternalId"):
         values["sts:externalid"] = [str(req["ExternalId"])]
     request = Request(ctx.principal, "sts:AssumeRole", str(role_arn), role_arn.account_id, values)
-    if role is None or not allows_principal(unquote(str(role["AssumeRolePolicyDocument"])), request):
+    trust = unquote(str(role["AssumeRolePolicyDocument"])) if role else None
+    is_trusted = trust is not None and allows_principal(trust, request)
+    if not is_trusted or not evaluate(request, await read_policies(ctx, resource=trust)).allowed:
         raise ServiceError("AccessDenied", messages.not_trusted(ctx.principal.arn, str(role_arn)), status=403)
 
 

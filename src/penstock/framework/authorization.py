@@ -1,0 +1,133 @@
+"""May this caller do this? Asked at the door for every call.
+
+enforce  a refusal is raised in AWS's words
+open     a refusal is only noted (`denials`), so that a pipeline's missing permissions are known before AWS says so
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from penstock.engines.policy.evaluate import Decision, Policies, Request, evaluate, role_arn_of
+from penstock.framework.context import Context
+from penstock.framework.principals import PolicySource
+from penstock.framework.service import Members, Permission, Service
+from penstock.kernel import arn
+from penstock.kernel.errors import ServiceError
+from penstock.storage.transactions import ReadTransaction
+
+DENIALS_MAX = 1000
+
+
+@dataclass(slots=True)
+class Denial:
+    """What a principal would have been refused, and how often."""
+
+    principal_arn: str
+    action: str
+    resource: str
+    reason: str
+    count: int = 0
+
+
+class Authorizer:
+    """Passed to the Dispatcher as `authorize`."""
+
+    def __init__(self, source: PolicySource | None) -> None:
+        self._source = source
+        self._denials: dict[tuple[str, str, str], Denial] = {}
+
+    async def __call__(self, ctx: Context, room: Service, operation: str, req: Members) -> None:
+        is_open = ctx.platform.auth != "enforce"
+        if ctx.principal.kind in ("root", "service", "anonymous") and is_open:
+            return
+        is_guarded = room.access.resource_policy is not None
+        if ctx.principal.kind in ("root", "service") and not is_guarded:
+            return
+        for permission in _permissions(room, operation):
+            request = _request(ctx, permission, req)
+            decision = evaluate(request, await self._policies(ctx, room, operation, req))
+            if decision.allowed:
+                continue
+            if not is_open:
+                raise refusal(room.name, decision.message(request))
+            self._note(ctx, request, decision)
+
+    def denials(self) -> list[Denial]:
+        """What would have been refused in enforce mode, in order of principal and action."""
+        return [self._denials[key] for key in sorted(self._denials)]
+
+    def _note(self, ctx: Context, request: Request, decision: Decision) -> None:
+        who = role_arn_of(ctx.principal) or ctx.principal.arn
+        key = (who, request.action, request.resource)
+        if key not in self._denials:
+            if len(self._denials) >= DENIALS_MAX:
+                return
+            self._denials[key] = Denial(*key, reason=decision.message(request))
+        self._denials[key].count += 1
+
+    async def _policies(self, ctx: Context, room: Service, operation: str, req: Members) -> Policies:
+        find_resource_policy, source = room.access.resource_policy, self._source
+
+        def look(tx: ReadTransaction) -> Policies:
+            is_known = source is not None and ctx.principal.kind in ("user", "role")
+            identity, boundary = source.policies_of(tx, ctx.principal) if source and is_known else ([], None)
+            resource = find_resource_policy(tx, ctx, operation, req) if find_resource_policy else None
+            return Policies(identity, resource, boundary, ctx.principal.session_policies)
+
+        return await ctx.store.read(look)
+
+
+async def read_policies(ctx: Context, *, resource: str | None) -> Policies:
+    """The caller's policies beside a resource's, for a room that decides itself (a role's trust)."""
+    source: PolicySource | None = getattr(ctx.platform.caller, "policy_source", None)
+    principal = ctx.principal
+    if source is None or principal.kind not in ("user", "role"):
+        return Policies(resource=resource, sessions=principal.session_policies)
+    identity, boundary = await ctx.store.read(lambda tx: source.policies_of(tx, principal))
+    return Policies(identity, resource, boundary, principal.session_policies)
+
+
+def refusal(service: str, message: str) -> ServiceError:
+    """AccessDenied in the REST-XML and query services, AccessDeniedException in the JSON ones."""
+    code = "AccessDenied" if service in ("s3", "iam", "sts", "sns", "sqs") else "AccessDeniedException"
+    return ServiceError(code, message, status=403)
+
+
+def _permissions(room: Service, operation: str) -> tuple[Permission, ...]:
+    known = room.access.permissions.get(operation)
+    if known is not None:
+        return tuple(known)
+    return (Permission(f"{room.name}:{operation}", lambda ctx, req: "*"),)
+
+
+def _request(ctx: Context, permission: Permission, req: Members) -> Request:
+    resource = permission.resource(ctx, req)
+    owner = arn.parse(resource).account_id if arn.is_arn(resource) else ""
+    extra = permission.conditions(ctx, req) if permission.conditions else {}
+    return Request(ctx.principal, permission.action, resource, owner or ctx.scope.account_id, _values(ctx, extra))
+
+
+def _values(ctx: Context, extra: Mapping[str, str | list[str]]) -> dict[str, list[str]]:
+    """Condition keys in lower case.
+
+    Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
+    """
+    principal, now_ms = ctx.principal, ctx.clock.now_ms()
+    values = {
+        "aws:principalarn": [role_arn_of(principal) or principal.arn],
+        "aws:principalaccount": [principal.account_id],
+        "aws:userid": [principal.user_id],
+        "aws:sourceip": [ctx.request.source_ip],
+        "aws:useragent": [ctx.request.user_agent],
+        "aws:securetransport": ["true" if ctx.request.is_secure else "false"],
+        "aws:requestedregion": [ctx.scope.region],
+        "aws:epochtime": [str(now_ms // 1000)],
+        "aws:currenttime": [str(now_ms // 1000)],
+    }
+    if principal.kind == "user":
+        values["aws:username"] = [principal.arn.rsplit("/", 1)[-1]]
+    if principal.source_arn:
+        values["aws:sourcearn"] = [principal.source_arn]
+        values["aws:sourceaccount"] = [principal.account_id]
+    values.update({key.lower(): [v] if isinstance(v, str) else list(v) for key, v in extra.items()})
+    return values
