@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 
 import orjson
 
+from penstock.engines.policy.aws_managed import DOCUMENTS, PARTITION_HEAD
 from penstock.kernel.errors import ServiceError
 from penstock.kernel.scope import Principal
 from penstock.services.iam import messages, rules
-from penstock.services.iam.aws_policies import DOCUMENTS, PARTITION_HEAD
 from penstock.storage.transactions import ReadTransaction, Transaction
 
 
