@@ -12,6 +12,9 @@ from penstock.services.s3.operations.buckets import owner
 from penstock.services.s3.state import Bucket, Version
 from penstock.storage.transactions import ReadTransaction
 
+_SEEK_BATCH = 64
+"""Rows read between seeks: a common prefix costs at most this many, however much lies below it."""
+
 
 @dataclass(slots=True)
 class _Page:
@@ -33,6 +36,7 @@ def _read_page(tx: ReadTransaction, req: dict[str, Any], after: str, count_max: 
     bound = (*root, end) if end is not None else None
     while start is not None and count_max:
         size = count_max - len(page.versions) - len(page.prefixes) + 1
+        size = min(size, _SEEK_BATCH) if delimiter else size
         batch = list(tx.range(root, begin=(*root, start), end=bound, limit=size))
         start = _take(page, batch, prefix, delimiter, count_max)
         if page.is_truncated or len(batch) < size:
