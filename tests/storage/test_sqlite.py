@@ -143,3 +143,19 @@ def test_the_lock_ends_with_its_process(tmp_path):
     code = f"from penstock.storage.backends.sqlite import SqliteStore as S; S.open({str(tmp_path)!r}); print('held')"
     subprocess.run([sys.executable, "-c", code], check=True)
     asyncio.run(SqliteStore.open(tmp_path).close())
+
+
+def test_a_broken_listener_or_a_stray_stop_iteration_does_not_stop_the_store(tmp_path):
+    async def scenario():
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+        store = SqliteStore.open(tmp_path)
+        store.on_commit((), lambda: 1 // 0)
+        answers = await asyncio.gather(
+            store.transact(put((1,))), store.transact(lambda tx: next(tx.range((9,)))), return_exceptions=True
+        )
+        assert [type(answer) for answer in answers] == [type(None), RuntimeError]
+        await store.transact(put((2,)))
+        assert await store.read(count) == 2
+        await store.close()
+
+    asyncio.run(scenario())

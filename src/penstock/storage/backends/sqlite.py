@@ -201,6 +201,9 @@ class SqliteStore:
             answer = fn(tx)
         except sqlite3.DatabaseError as error:
             raise self._translated(error) from error
+        except StopIteration as error:
+            failure = RuntimeError("StopIteration out of a transaction")  # no future can carry one
+            failure.__cause__ = error
         except Exception as error:
             failure = error
         if failure is None and tx.own.rows:
@@ -296,12 +299,13 @@ class SqliteStore:
                     waiter.set_exception(refused)
                 else:
                     waiter.set_result(answer)
-            self._tell(batch.overlay)
         if self._open.outcomes:
             self._schedule()
         elif self._idle is not None:
             idle, self._idle = self._idle, None
             idle.set_result(None)
+        if error is None:
+            self._tell(batch.overlay)  # last: a listener's own failure must not stop the store
 
     def _tell(self, overlay: _Overlay) -> None:
         if not self._listeners or not overlay.rows:
