@@ -22,7 +22,6 @@ NAMES = {
     "events",
     "background",
     "access",
-    "aws_policies",
 }
 
 

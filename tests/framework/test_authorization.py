@@ -3,6 +3,7 @@ from types import ModuleType
 
 import pytest
 
+from penstock.framework.authorization import pass_role
 from penstock.framework.service import Access, Permission, Service, operation
 from penstock.kernel.errors import ServiceError
 from penstock.kernel.scope import Principal
@@ -61,3 +62,16 @@ async def test_open_mode_only_notes_what_would_be_refused():
     (denial,) = world.platform.caller.authorizer.denials()
     assert (denial.principal_arn, denial.action, denial.resource) == (ROLE, "s3:GetObject", KEY)
     assert (denial.reason, denial.count) == (MESSAGE, 2)
+
+
+@pytest.mark.parametrize(("params", "is_refused"), [({"Role": ROLE}, True), ({}, False)])
+async def test_handing_a_role_on_needs_pass_role(params, is_refused):
+    access = Access({"GetObject": (pass_role("Role", "lambda.amazonaws.com"),)})
+    world = World(Service("s3", operations=[OBJECTS], access=access), iam.SERVICE)
+    world.platform.auth = "enforce"
+    call = world.context(principal=SESSION).call("s3", "GetObject", params)
+    if not is_refused:
+        assert await call == {}
+        return
+    with pytest.raises(ServiceError, match="iam:PassRole on resource: " + ROLE):
+        await call

@@ -44,6 +44,8 @@ class Authorizer:
         if ctx.principal.kind in ("root", "service") and not is_guarded:
             return
         for permission in _permissions(room, operation):
+            if not permission.resource(ctx, req):
+                continue
             request = _request(ctx, permission, req)
             decision = evaluate(request, await self._policies(ctx, room, operation, req))
             if decision.allowed:
@@ -75,6 +77,18 @@ class Authorizer:
             return Policies(identity, resource, boundary, ctx.principal.session_policies)
 
         return await ctx.store.read(look)
+
+
+def pass_role(member: str, service: str) -> Permission:
+    """What handing the role named by `member` to `service` needs; nothing where the request has no such member.
+
+    Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html
+    """
+    return Permission(
+        "iam:PassRole",
+        lambda ctx, req: str(req.get(member) or ""),
+        lambda ctx, req: {"iam:PassedToService": service},
+    )
 
 
 async def read_policies(ctx: Context, *, resource: str | None) -> Policies:
