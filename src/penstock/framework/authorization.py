@@ -43,6 +43,9 @@ class Authorizer:
         is_guarded = room.access.resource_policy is not None
         if ctx.principal.kind in ("root", "service") and not is_guarded:
             return
+        canonical = room.access.canonical
+        if canonical is not None:
+            req = await ctx.store.read(lambda tx, given=req: canonical(tx, ctx, given))  # type: ignore[misc]
         for permission in _permissions(room, operation):
             if not permission.resource(ctx, req):
                 continue

@@ -45,10 +45,12 @@ class Access:
 
     permissions      by operation name; one without an entry needs `service:Operation` on `*`
     resource_policy  the JSON policy of the resource that a request names, or None
+    canonical        the request as the door is to read it: a name that stands for an ARN, replaced by the ARN
     """
 
     permissions: Mapping[str, Sequence[Permission]] = field(default_factory=dict)
     resource_policy: Callable[[ReadTransaction, "Context", str, Members], str | None] | None = None
+    canonical: Callable[[ReadTransaction, "Context", Members], Members] | None = None
 
 
 def operation(fn: F) -> F:

@@ -2,5 +2,6 @@
 
 from penstock.framework.service import Service
 from penstock.services.sqs.operations import delivery, queues
+from penstock.services.sqs.operations.access import ACCESS
 
-SERVICE = Service("sqs", operations=[queues, delivery])
+SERVICE = Service("sqs", operations=[queues, delivery], access=ACCESS)
