@@ -1,4 +1,4 @@
-"""Simple Queue Service, standard queues."""
+"""Simple Queue Service, standard and FIFO queues."""
 
 from penstock.framework.service import Service
 from penstock.services.sqs.operations import delivery, queues

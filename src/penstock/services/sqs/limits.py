@@ -1,7 +1,7 @@
 """Quotas of SQS."""
 
 from penstock.kernel.limits import Limit
-from penstock.kernel.units import MIB
+from penstock.kernel.units import MIB, MINUTE_MS
 
 _MESSAGES = "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html"
 
@@ -11,6 +11,10 @@ VISIBILITY_S_MAX = Limit(43_200, _MESSAGES)
 DELAY_S_MAX = Limit(900, _MESSAGES)
 WAIT_S_MAX = Limit(20, _MESSAGES)
 LIST_PAGE = Limit(1000, "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ListQueues.html")
+DEDUPLICATION_MS = Limit(
+    5 * MINUTE_MS,
+    "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/using-messagededuplicationid-property.html",
+)
 POLL_S = 0.1  # how often a waiting receive looks again
 DEFAULTS = {
     "VisibilityTimeout": "30",
@@ -28,3 +32,14 @@ RANGES = {
     "ReceiveMessageWaitTimeSeconds": (0, WAIT_S_MAX.value),
 }
 SETTABLE = {*RANGES, "Policy", "RedrivePolicy", "RedriveAllowPolicy", "KmsMasterKeyId", "SqsManagedSseEnabled"}
+FIFO_DEFAULTS = {
+    "ContentBasedDeduplication": "false",
+    "DeduplicationScope": "queue",
+    "FifoThroughputLimit": "perQueue",
+}
+FIFO_VALUES = {
+    "FifoQueue": ("true",),
+    "ContentBasedDeduplication": ("true", "false"),
+    "DeduplicationScope": ("queue", "messageGroup"),
+    "FifoThroughputLimit": ("perQueue", "perMessageGroupId"),
+}

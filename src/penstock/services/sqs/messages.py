@@ -6,7 +6,14 @@ Source: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/Co
 NO_QUEUE = "The specified queue does not exist."
 EMPTY_BATCH = "There should be at least one SendMessageBatchRequestEntry in the request."
 DUPLICATE_IDS = "Id repeated."
-FIFO = "FIFO queues are not built yet; see docs/coverage.md"
+BAD_FIFO_NAME = (
+    "The name of a FIFO queue can only include alphanumeric characters, hyphens, or underscores, "
+    "must end with .fifo suffix and be 1 to 80 in length."
+)
+NO_GROUP = "The request must contain the parameter MessageGroupId."
+NO_DEDUPLICATION = (
+    "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly"
+)
 BAD_NAME = "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length"
 NOT_IN_FLIGHT = "The specified message isn't in flight."
 EMPTY_BODY = "The request must contain the parameter MessageBody."
@@ -38,3 +45,10 @@ def out_of_range(name: str, value: int, low: int, high: int) -> str:
 
 def batch_too_large(count: int) -> str:
     return f"Maximum number of entries per request are 10. You have sent {count}."
+
+
+def delay_of_fifo(seconds: int) -> str:
+    return (
+        f"Value {seconds} for parameter DelaySeconds is invalid. "
+        "Reason: The request include parameter that is not valid for this queue type."
+    )

@@ -14,6 +14,7 @@ from penstock.kernel.errors import ServiceError
 from penstock.services.sqs import limits, messages
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}\Z")
+_FIFO_NAME = re.compile(r"(?=.{1,80}\Z)[A-Za-z0-9_-]+\.fifo\Z")
 
 
 def invalid(message: str, code: str = "InvalidParameterValue") -> ServiceError:
@@ -28,17 +29,19 @@ def queue_of(url: str, account_id: str) -> tuple[str, str]:
     return (parts[-2] if len(parts) > 1 and parts[-2].isdigit() else account_id), parts[-1]
 
 
-def check_name(name: str) -> None:
-    if name.endswith(".fifo"):
-        raise ServiceError("UnsupportedOperation", messages.FIFO)
-    if not _NAME.match(name):
-        raise invalid(messages.BAD_NAME)
+def check_name(name: str, *, is_fifo: bool) -> None:
+    if not (_FIFO_NAME if is_fifo else _NAME).match(name):
+        raise invalid(messages.BAD_FIFO_NAME if is_fifo else messages.BAD_NAME)
 
 
-def check_attributes(attributes: Mapping[str, str]) -> None:
+def check_attributes(attributes: Mapping[str, str], *, is_fifo: bool, is_new: bool = True) -> None:
     for name, text in attributes.items():
-        if name == "FifoQueue":
-            raise ServiceError("UnsupportedOperation", messages.FIFO)
+        if name in limits.FIFO_VALUES and (is_fifo or name == "FifoQueue"):
+            if text not in limits.FIFO_VALUES[name] or (name == "FifoQueue" and is_fifo != (text == "true")):
+                raise invalid(messages.bad_value(name), "InvalidAttributeValue")
+            if name == "FifoQueue" and not is_new and not is_fifo:
+                raise invalid(messages.bad_value(name), "InvalidAttributeValue")
+            continue
         if name not in limits.SETTABLE:
             raise invalid(messages.unknown_attribute(name), "InvalidAttributeName")
         low, high = limits.RANGES.get(name, (0, 0))
@@ -99,13 +102,38 @@ def shown_attributes(attributes: Mapping[str, Mapping[str, Any]]) -> dict[str, d
     }
 
 
-def handle(message_id: str, received: int) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps([message_id, received])).decode()
+def deduplication(entry: Mapping[str, Any], attributes: Mapping[str, str]) -> tuple[str, str]:
+    """(group, deduplication id) of a message sent to a FIFO queue.
+
+    Source: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
+    """
+    group, id = entry.get("MessageGroupId"), entry.get("MessageDeduplicationId")
+    if not group:
+        raise ServiceError("MissingParameter", messages.NO_GROUP)
+    if entry.get("DelaySeconds"):
+        raise invalid(messages.delay_of_fifo(entry["DelaySeconds"]))
+    if not id:
+        if attributes.get("ContentBasedDeduplication") != "true":
+            raise invalid(messages.NO_DEDUPLICATION)
+        id = hashlib.sha256(entry["MessageBody"].encode()).hexdigest()
+    return str(group), str(id)
 
 
-def read_handle(text: str) -> str:
-    """The message id that a receipt handle names."""
+def handle(raw: str, queue_created_ms: int) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps([raw, queue_created_ms])).decode()
+
+
+def read_handle(text: str, queue_created_ms: int) -> str:
+    """The storage's handle in a receipt handle; "" for one of an earlier queue of the same name."""
     try:
-        return str(orjson.loads(base64.urlsafe_b64decode(text))[0])
-    except (ValueError, IndexError, TypeError) as error:
+        raw, created_ms = orjson.loads(base64.urlsafe_b64decode(text))
+        sequence_of(raw)
+        return str(raw) if created_ms == queue_created_ms else ""
+    except (ValueError, TypeError, AttributeError) as error:
         raise ServiceError("ReceiptHandleIsInvalid", messages.bad_handle(text)) from error
+
+
+def sequence_of(raw: str) -> int:
+    """Which message a storage handle names, whichever receive it came from; 0 is none."""
+    number = raw.partition("-")[0]
+    return int(number, 16) if number else 0

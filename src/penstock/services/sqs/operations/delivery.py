@@ -10,6 +10,8 @@ from penstock.kernel.errors import ServiceError
 from penstock.kernel.scope import Scope
 from penstock.services.sqs import limits, messages, rules, state
 from penstock.services.sqs.operations.queues import located
+from penstock.storage.queue import Message
+from penstock.storage.queue import Queue as MessageQueue
 from penstock.storage.transactions import Transaction
 
 
@@ -46,12 +48,45 @@ def _sending(ctx: Context, scope: Scope, name: str, entry: dict[str, Any]) -> Ca
         delay_s = queue.seconds("DelaySeconds") if delay_s is None else delay_s
         rules.check_range("DelaySeconds", delay_s, limits.DELAY_S_MAX.value)
         sender = ctx.principal.user_id or ctx.principal.account_id
-        message = state.Message(id, body, now_ms, now_ms + delay_s * 1000, sender, attributes, system)
-        state.put_message(tx, scope, name, message)
-        answer = {"MessageId": id, "MD5OfMessageBody": rules.md5_of(body)}
-        return {**answer, "MD5OfMessageAttributes": rules.md5_of_attributes(attributes)} if attributes else answer
+        answer = {"MD5OfMessageBody": rules.md5_of(body)}
+        if attributes:
+            answer["MD5OfMessageAttributes"] = rules.md5_of_attributes(attributes)
+        payload = state.Payload(body, sender, attributes, system)
+        to = state.messages_of(scope, name)
+        if not queue.is_fifo:
+            to.send(tx, payload.encode(), id=id, now_ms=now_ms, delay_ms=delay_s * 1000)
+            return {**answer, "MessageId": id}
+        return {**answer, **_send_in_order(tx, queue, to, payload, entry, id=id, now_ms=now_ms, delay_s=delay_s)}
 
     return send
+
+
+def _send_in_order(
+    tx: Transaction,
+    queue: state.Queue,
+    to: MessageQueue,
+    payload: state.Payload,
+    entry: dict[str, Any],
+    *,
+    id: str,
+    now_ms: int,
+    delay_s: int,
+) -> dict[str, Any]:
+    """A duplicate is answered with the first one's numbers, and sent no more."""
+    group, dedup_id = rules.deduplication(entry, queue.attributes)
+    payload.system.update({"MessageGroupId": group, "MessageDeduplicationId": dedup_id})
+    is_per_group = queue.attributes.get("DeduplicationScope") == "messageGroup"
+    sent = to.send(
+        tx,
+        payload.encode(),
+        id=id,
+        now_ms=now_ms,
+        delay_ms=delay_s * 1000,
+        group=group,
+        dedup_id=f"{group}\n{dedup_id}" if is_per_group else dedup_id,
+        dedup_window_ms=limits.DEDUPLICATION_MS.value,
+    )
+    return {"MessageId": sent.id, "SequenceNumber": f"{sent.seq:020d}"}
 
 
 async def _each(
@@ -91,78 +126,85 @@ async def receive_message(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     until_ms = ctx.clock.now_ms() + wait_s * 1000
     while True:
         now_ms = ctx.clock.now_ms()
-        if await ctx.store.read(lambda tx, now_ms=now_ms: any(state.visible(tx, scope, name, now_ms))):  # type: ignore[misc]
-            taken = await ctx.store.transact(_taking(scope, name, req, count=count, now_ms=now_ms))
+        next_ms = await ctx.store.read(state.messages_of(scope, name).next_visible_ms)
+        if next_ms is not None and next_ms <= now_ms:
+            tokens = [ctx.entropy.uuid() for _ in range(count)]
+            taken = await ctx.store.transact(_taking(scope, name, req, tokens=tokens, now_ms=now_ms))
             if taken:
-                return {"Messages": [_shown(message, req) for message in taken]}
+                return {"Messages": [_shown(queue, message, req) for message in taken]}
         if now_ms >= until_ms:
             return {}
         await ctx.clock.sleep(limits.POLL_S)
 
 
 def _taking(
-    scope: Scope, name: str, req: dict[str, Any], *, count: int, now_ms: int
-) -> Callable[[Transaction], list[state.Message]]:
-    def take(tx: Transaction) -> list[state.Message]:
+    scope: Scope, name: str, req: dict[str, Any], *, tokens: list[str], now_ms: int
+) -> Callable[[Transaction], list[Message]]:
+    def take(tx: Transaction) -> list[Message]:
         queue = state.get_queue(tx, scope, name)
         timeout_s = req.get("VisibilityTimeout")
         timeout_s = queue.seconds("VisibilityTimeout") if timeout_s is None else timeout_s
         rules.check_range("VisibilityTimeout", timeout_s, limits.VISIBILITY_S_MAX.value)
         oldest_ms = now_ms - queue.seconds("MessageRetentionPeriod") * 1000
-        taken: list[state.Message] = []
-        for message in list(state.visible(tx, scope, name, now_ms)):
-            if len(taken) == count:
+        held = state.messages_of(scope, name)
+        taken: list[Message] = []
+        while not taken:
+            got = held.receive(tx, now_ms=now_ms, visibility_ms=timeout_s * 1000, tokens=tokens)
+            if not got:
                 break
-            if message.sent_ms < oldest_ms:
-                state.delete_message(tx, scope, name, message)
-            elif not _bury(tx, scope, queue, message, now_ms):
-                message.received += 1
-                message.first_received_ms = message.first_received_ms or now_ms
-                message.is_in_flight = True
-                state.move(tx, scope, name, message, visible_ms=now_ms + timeout_s * 1000)
-                taken.append(message)
+            for message in got:
+                if message.sent_at_ms < oldest_ms:
+                    held.remove(tx, message.seq)
+                elif not _bury(tx, scope, queue, message, now_ms):
+                    taken.append(message)
         return taken
 
     return take
 
 
-def _bury(tx: Transaction, scope: Scope, queue: state.Queue, message: state.Message, now_ms: int) -> bool:
+def _bury(tx: Transaction, scope: Scope, queue: state.Queue, message: Message, now_ms: int) -> bool:
     """Whether a message that was received too often went to the dead-letter queue."""
     policy = queue.attributes.get("RedrivePolicy")
     if not policy:
         return False
     target, received_max = rules.redrive(policy)
-    if message.received < received_max:
+    if message.receive_count <= received_max:
         return False
     dead_letters = arn.parse(target).resource
-    if state.find_queue(tx, scope, dead_letters) is None:
+    found = state.find_queue(tx, scope, dead_letters)
+    if found is None:
         return False
-    state.delete_message(tx, scope, queue.name, message)
-    message.is_in_flight, message.visible_ms = False, now_ms
-    message.system = {**message.system, "DeadLetterQueueSourceArn": queue.arn(scope)}
-    state.put_message(tx, scope, dead_letters, message)
+    state.messages_of(scope, queue.name).remove(tx, message.seq)
+    payload = state.Payload.decode(message.body)
+    payload.system["DeadLetterQueueSourceArn"] = queue.arn(scope)
+    sent_ms = now_ms if found.is_fifo else message.sent_at_ms
+    to = state.messages_of(scope, dead_letters)
+    to.send(tx, payload.encode(), id=message.id, now_ms=sent_ms, group=message.group if found.is_fifo else "")
     return True
 
 
-def _shown(message: state.Message, req: dict[str, Any]) -> dict[str, Any]:
+def _shown(queue: state.Queue, message: Message, req: dict[str, Any]) -> dict[str, Any]:
+    payload = state.Payload.decode(message.body)
     answer: dict[str, Any] = {
         "MessageId": message.id,
-        "ReceiptHandle": rules.handle(message.id, message.received),
-        "MD5OfBody": rules.md5_of(message.body),
-        "Body": message.body,
+        "ReceiptHandle": rules.handle(message.handle, queue.created_ms),
+        "MD5OfBody": rules.md5_of(payload.body),
+        "Body": payload.body,
     }
     system = {
-        **message.system,
-        "SenderId": message.sender,
-        "SentTimestamp": str(message.sent_ms),
-        "ApproximateReceiveCount": str(message.received),
-        "ApproximateFirstReceiveTimestamp": str(message.first_received_ms),
+        **payload.system,
+        "SenderId": payload.sender,
+        "SentTimestamp": str(message.sent_at_ms),
+        "ApproximateReceiveCount": str(message.receive_count),
+        "ApproximateFirstReceiveTimestamp": str(message.first_received_at_ms),
     }
+    if queue.is_fifo:
+        system["SequenceNumber"] = f"{message.seq:020d}"
     wanted = {*(req.get("AttributeNames") or []), *(req.get("MessageSystemAttributeNames") or [])}
     if wanted:
         answer["Attributes"] = {key: value for key, value in system.items() if "All" in wanted or key in wanted}
     names = req.get("MessageAttributeNames") or []
-    chosen = {key: value for key, value in message.attributes.items() if _is_named(key, names)}
+    chosen = {key: value for key, value in payload.attributes.items() if _is_named(key, names)}
     if chosen:
         answer["MessageAttributes"] = rules.shown_attributes(chosen)
         answer["MD5OfMessageAttributes"] = rules.md5_of_attributes(chosen)
@@ -187,10 +229,12 @@ async def delete_message_batch(ctx: Context, req: dict[str, Any]) -> dict[str, A
 
 def _deleting(scope: Scope, name: str, entry: dict[str, Any]) -> Callable[[Transaction], dict[str, Any]]:
     def delete(tx: Transaction) -> dict[str, Any]:
-        state.get_queue(tx, scope, name)
-        message = state.find_message(tx, scope, name, rules.read_handle(entry["ReceiptHandle"]))
-        if message is not None:
-            state.delete_message(tx, scope, name, message)
+        queue, held = state.get_queue(tx, scope, name), state.messages_of(scope, name)
+        raw = rules.read_handle(entry["ReceiptHandle"], queue.created_ms)
+        if not queue.is_fifo:
+            held.remove(tx, rules.sequence_of(raw))  # a standard queue takes an older receive's handle too
+        else:
+            held.delete(tx, raw)
         return {}
 
     return delete
@@ -203,11 +247,10 @@ async def change_message_visibility(ctx: Context, req: dict[str, Any]) -> dict[s
     rules.check_range("VisibilityTimeout", timeout_s, limits.VISIBILITY_S_MAX.value)
 
     def change(tx: Transaction) -> None:
-        state.get_queue(tx, scope, name)
-        message = state.find_message(tx, scope, name, rules.read_handle(req["ReceiptHandle"]))
-        if message is None or message.visible_ms <= now_ms:
+        queue, held = state.get_queue(tx, scope, name), state.messages_of(scope, name)
+        raw = rules.read_handle(req["ReceiptHandle"], queue.created_ms)
+        if not held.change_visibility(tx, raw, now_ms=now_ms, visibility_ms=timeout_s * 1000):
             raise ServiceError("MessageNotInflight", messages.NOT_IN_FLIGHT)
-        state.move(tx, scope, name, message, visible_ms=now_ms + timeout_s * 1000)
 
     await ctx.store.transact(change)
     return {}

@@ -7,6 +7,7 @@ from penstock.framework.service import operation
 from penstock.kernel.errors import ServiceError
 from penstock.kernel.scope import Scope
 from penstock.services.sqs import limits, messages, rules, state
+from penstock.storage.queue import Counts
 from penstock.storage.transactions import ReadTransaction, Transaction
 
 
@@ -24,13 +25,14 @@ def _url(ctx: Context, account_id: str, name: str) -> str:
 async def create_queue(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     now_ms = ctx.clock.now_ms()
     name, asked = req["QueueName"], dict(req.get("Attributes") or {})
-    rules.check_name(name)
-    rules.check_attributes(asked)
+    rules.check_name(name, is_fifo=asked.get("FifoQueue") == "true")
+    rules.check_attributes(asked, is_fifo=asked.get("FifoQueue") == "true")
 
     def create(tx: Transaction) -> None:
         found = state.find_queue(tx, ctx.scope, name)
         if found is None:
-            attributes = {**limits.DEFAULTS, **asked}
+            fifo = limits.FIFO_DEFAULTS if "FifoQueue" in asked else {}
+            attributes = {**limits.DEFAULTS, **fifo, **asked}
             state.put_queue(tx, ctx.scope, state.Queue(name, now_ms, now_ms, attributes, dict(req.get("tags") or {})))
             return
         for key, value in asked.items():
@@ -66,20 +68,18 @@ async def get_queue_attributes(ctx: Context, req: dict[str, Any]) -> dict[str, A
     now_ms = ctx.clock.now_ms()
     scope, name = located(ctx, req)
 
-    def read(tx: ReadTransaction) -> tuple[state.Queue, list[state.Message]]:
-        return state.get_queue(tx, scope, name), list(state.every(tx, scope, name))
+    def read(tx: ReadTransaction) -> tuple[state.Queue, Counts]:
+        return state.get_queue(tx, scope, name), state.messages_of(scope, name).counts(tx, now_ms=now_ms)
 
-    queue, held = await ctx.store.read(read)
-    hidden = [message for message in held if message.visible_ms > now_ms]
-    in_flight = sum(message.is_in_flight for message in hidden)
+    queue, counts = await ctx.store.read(read)
     attributes = {
         **queue.attributes,
         "QueueArn": queue.arn(scope),
         "CreatedTimestamp": str(queue.created_ms // 1000),
         "LastModifiedTimestamp": str(queue.modified_ms // 1000),
-        "ApproximateNumberOfMessages": str(len(held) - len(hidden)),
-        "ApproximateNumberOfMessagesNotVisible": str(in_flight),
-        "ApproximateNumberOfMessagesDelayed": str(len(hidden) - in_flight),
+        "ApproximateNumberOfMessages": str(counts.visible),
+        "ApproximateNumberOfMessagesNotVisible": str(counts.in_flight),
+        "ApproximateNumberOfMessagesDelayed": str(counts.delayed),
     }
     wanted = req.get("AttributeNames") or []
     return {"Attributes": {key: value for key, value in attributes.items() if "All" in wanted or key in wanted}}
@@ -89,10 +89,10 @@ async def get_queue_attributes(ctx: Context, req: dict[str, Any]) -> dict[str, A
 async def set_queue_attributes(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     now_ms = ctx.clock.now_ms()
     scope, name = located(ctx, req)
-    rules.check_attributes(req["Attributes"])
 
     def change(tx: Transaction) -> None:
         queue = state.get_queue(tx, scope, name)
+        rules.check_attributes(req["Attributes"], is_fifo=queue.is_fifo, is_new=False)
         merged = {**queue.attributes, **req["Attributes"]}
         queue.attributes = {key: value for key, value in merged.items() if value != ""}
         queue.modified_ms = now_ms
@@ -120,7 +120,7 @@ async def purge_queue(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
 
     def purge(tx: Transaction) -> None:
         state.get_queue(tx, scope, name)
-        state.purge(tx, scope, name)
+        state.messages_of(scope, name).purge(tx)
 
     await ctx.store.transact(purge)
     return {}

@@ -1,0 +1,66 @@
+import pytest
+
+from penstock.kernel.errors import ServiceError
+from penstock.services.sqs import SERVICE
+from penstock.testkit.world import World
+
+
+async def _fifo(**attributes):
+    world = World(SERVICE)
+    attributes = {"FifoQueue": "true", **attributes}
+    url = (await world.call("sqs", "CreateQueue", QueueName="q.fifo", Attributes=attributes))["QueueUrl"]
+    return world, url
+
+
+async def _send(world, url, body, group="g", **params):
+    return await world.call("sqs", "SendMessage", QueueUrl=url, MessageBody=body, MessageGroupId=group, **params)
+
+
+async def _receive(world, url):
+    answer = await world.call("sqs", "ReceiveMessage", QueueUrl=url, MaxNumberOfMessages=10, AttributeNames=["All"])
+    return answer.get("Messages", [])
+
+
+async def test_group_comes_in_order_and_waits_for_its_messages_in_flight():
+    world, url = await _fifo(ContentBasedDeduplication="true")
+    sent = [await _send(world, url, body, group) for body, group in (("1", "a"), ("2", "a"), ("3", "b"))]
+    assert [item["SequenceNumber"] for item in sent] == sorted({item["SequenceNumber"] for item in sent})
+    got = await _receive(world, url)
+    assert [item["Body"] for item in got] == ["1", "2", "3"]
+    assert got[0]["Attributes"]["MessageGroupId"] == "a"
+    assert got[0]["Attributes"]["SequenceNumber"] == sent[0]["SequenceNumber"]
+    await _send(world, url, "4", "a")
+    assert await _receive(world, url) == []
+    for item in got[:2]:
+        await world.call("sqs", "DeleteMessage", QueueUrl=url, ReceiptHandle=item["ReceiptHandle"])
+    assert [item["Body"] for item in await _receive(world, url)] == ["4"]
+
+
+async def test_duplicate_is_dropped_for_five_minutes_even_after_delete():
+    world, url = await _fifo()
+    first = await _send(world, url, "x", MessageDeduplicationId="d")
+    (got,) = await _receive(world, url)
+    await world.call("sqs", "DeleteMessage", QueueUrl=url, ReceiptHandle=got["ReceiptHandle"])
+    again = await _send(world, url, "y", MessageDeduplicationId="d")
+    assert (again["MessageId"], again["SequenceNumber"]) == (first["MessageId"], first["SequenceNumber"])
+    assert await _receive(world, url) == []
+    world.clock.advance_to(world.clock.now_ms() + 300_000)
+    await _send(world, url, "y", MessageDeduplicationId="d")
+    assert [item["Body"] for item in await _receive(world, url)] == ["y"]
+
+
+async def test_fifo_queue_needs_its_suffix_a_group_and_a_deduplication_id():
+    world, url = await _fifo()
+    with pytest.raises(ServiceError, match="ContentBasedDeduplication enabled"):
+        await _send(world, url, "x")
+    with pytest.raises(ServiceError, match="MessageGroupId"):
+        await world.call("sqs", "SendMessage", QueueUrl=url, MessageBody="x")
+    with pytest.raises(ServiceError, match=".fifo suffix"):
+        await world.call("sqs", "CreateQueue", QueueName="q", Attributes={"FifoQueue": "true"})
+
+
+async def test_handle_of_no_receive_is_refused():
+    world, url = await _fifo()
+    for handle in ("x", "WzEsMl0=", "WyJ6eiIsMV0="):
+        with pytest.raises(ServiceError, match="not a valid receipt handle"):
+            await world.call("sqs", "DeleteMessage", QueueUrl=url, ReceiptHandle=handle)
