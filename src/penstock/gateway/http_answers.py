@@ -1,0 +1,136 @@
+"""Answers on their way out: head, body, chunks, and files without copying."""
+
+import asyncio
+import os
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Protocol
+
+from penstock.kernel.streams import ByteStream, FileRange
+from penstock.kernel.units import MIB
+from penstock.protocol.messages import HttpResponse
+
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
+_BODILESS = (204, 304)
+_SENDFILE_BYTES = 4 * MIB
+
+
+class Flow(Protocol):
+    """The connection as the sender sees it."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...
+    @property
+    def is_lost(self) -> bool: ...
+    async def drain(self) -> None: ...
+    def wait_until(self, seconds: float) -> None: ...
+
+
+class Answer:
+    """A response with its framing decided; `keep_alive` may turn out false."""
+
+    def __init__(
+        self, response: HttpResponse, *, is_head: bool, keep_alive: bool, is_http10: bool, now_ms: int
+    ) -> None:
+        self.status = response.status
+        self.body = response.body
+        self.has_body = not is_head and response.status not in _BODILESS
+        names = {name.lower() for name, _ in response.headers}
+        lines = [f"{name}: {_clean(value)}\r\n" for name, value in response.headers]
+        self.is_chunked = False
+        if response.status not in _BODILESS and "content-length" not in names:
+            length = len(self.body) if isinstance(self.body, bytes) else self.body.length
+            if length is not None:
+                lines.append(f"content-length: {length}\r\n")
+            elif is_http10:
+                keep_alive = False
+            elif not is_head:
+                self.is_chunked = True
+                lines.append("transfer-encoding: chunked\r\n")
+        if "date" not in names:
+            lines.append(f"date: {formatdate(now_ms // 1000, usegmt=True)}\r\n")
+        if not keep_alive:
+            lines.append("connection: close\r\n")
+        elif is_http10:
+            lines.append("connection: keep-alive\r\n")
+        self.keep_alive = keep_alive
+        self._lines = lines
+
+    def head(self) -> bytes:
+        reason = _REASONS.get(self.status, "Unknown")
+        return f"HTTP/1.1 {self.status} {reason}\r\n{''.join(self._lines)}\r\n".encode("latin-1", "replace")
+
+
+async def send(transport: asyncio.Transport, answer: Answer, flow: Flow) -> None:
+    """Write it all, at the pace at which the client takes it. Raises ConnectionError, or what the body raises."""
+    body = answer.body
+    if isinstance(body, bytes):
+        transport.write(answer.head() + body if answer.has_body else answer.head())
+        await flow.drain()
+    elif not answer.has_body:
+        transport.write(answer.head())
+    elif body.file is not None and not answer.is_chunked and transport.get_extra_info("sslcontext") is None:
+        await _send_file(transport, answer.head(), body.file, flow)
+    else:
+        await _send_stream(transport, answer, body, flow)
+
+
+async def _send_stream(transport: asyncio.Transport, answer: Answer, body: ByteStream, flow: Flow) -> None:
+    transport.write(answer.head())
+    size = 0
+    async for chunk in body:
+        if not chunk:
+            continue
+        size += len(chunk)
+        transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if answer.is_chunked else chunk)
+        await flow.drain()
+    if answer.is_chunked:
+        transport.write(b"0\r\n\r\n")
+    elif body.length is not None and size != body.length:
+        raise ConnectionError(f"the body has {size} bytes where {body.length} were announced")
+
+
+async def _send_file(transport: asyncio.Transport, head: bytes, file: FileRange, flow: Flow) -> None:
+    """sendfile(2) on the transport's socket, once the transport has nothing left of its own to write."""
+    source = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        low, high = transport.get_write_buffer_limits()
+        transport.set_write_buffer_limits(0)
+        transport.write(head)
+        await flow.drain()
+        transport.set_write_buffer_limits(high, low)
+        # A descriptor of its own, as a loop refuses to watch one that a transport owns.
+        target = os.dup(transport.get_extra_info("socket").fileno())
+        try:
+            await _copy(source, target, file, flow)
+        finally:
+            flow.loop.remove_writer(target)
+            os.close(target)
+    finally:
+        os.close(source)
+
+
+async def _copy(source: int, target: int, file: FileRange, flow: Flow) -> None:
+    offset, end = file.offset, file.offset + file.length
+    writable = asyncio.Event()
+    is_watched = False
+    while offset < end:
+        try:
+            sent = os.sendfile(target, source, offset, min(end - offset, _SENDFILE_BYTES))
+        except BlockingIOError:
+            if not is_watched:
+                flow.loop.add_writer(target, writable.set)
+                is_watched = True
+            writable.clear()
+            await writable.wait()
+            if flow.is_lost:
+                raise ConnectionError("the client went away") from None
+            continue
+        if sent == 0:
+            raise ConnectionError(f"{file.path} is shorter than announced")
+        offset += sent
+
+
+def _clean(value: str) -> str:
+    """A header's value can't end its line."""
+    return value.replace("\r", "").replace("\n", " ") if "\r" in value or "\n" in value else value
