@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 
 import pytest
+import uvloop
 
 from penstock.gateway.http import HttpLimits, HttpServer
 from penstock.kernel.streams import ByteStream, FileRange
@@ -35,11 +36,16 @@ async def _answer(reader, *, is_head=False):
     return int(lines[0].split()[1]), headers, await reader.readexactly(size)
 
 
-def _run(scenario):
-    asyncio.run(asyncio.wait_for(scenario, 10))
+@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def run(request):
+    def run_one(scenario):
+        with asyncio.Runner(loop_factory=request.param) as runner:
+            runner.run(asyncio.wait_for(scenario, 10))
+
+    return run_one
 
 
-def test_pipelined_requests_are_answered_in_order():
+def test_pipelined_requests_are_answered_in_order(run):
     async def scenario():
         async with _serving(_echo) as (reader, writer):
             writer.write(
@@ -48,10 +54,10 @@ def test_pipelined_requests_are_answered_in_order():
             answers = [await _answer(reader) for _ in range(3)]
             assert [(a[1]["x-path"], a[2]) for a in answers] == [("/a", b"1"), ("/b", b"xyz"), ("/c", b"2")]
 
-    _run(scenario())
+    run(scenario())
 
 
-def test_continue_is_sent_once_the_handler_reads():
+def test_continue_is_sent_once_the_handler_reads(run):
     async def scenario():
         async with _serving(_echo) as (reader, writer):
             writer.write(b"PUT /a HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n")
@@ -59,10 +65,10 @@ def test_continue_is_sent_once_the_handler_reads():
             writer.write(b"abc")
             assert (await _answer(reader))[2] == b"abc"
 
-    _run(scenario())
+    run(scenario())
 
 
-def test_a_handler_that_does_not_read_sends_no_continue():
+def test_a_handler_that_does_not_read_sends_no_continue(run):
     async def refuse(request):
         return HttpResponse(403)
 
@@ -72,10 +78,10 @@ def test_a_handler_that_does_not_read_sends_no_continue():
             status, headers, _ = await _answer(reader)
             assert (status, headers["connection"]) == (403, "close")
 
-    _run(scenario())
+    run(scenario())
 
 
-def test_chunked_and_long_bodies_arrive_whole_under_backpressure():
+def test_chunked_and_long_bodies_arrive_whole_under_backpressure(run):
     async def scenario():
         async with _serving(_echo, buffer_bytes=1000) as (reader, writer):
             writer.write(b"PUT /a HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
@@ -84,23 +90,23 @@ def test_chunked_and_long_bodies_arrive_whole_under_backpressure():
             writer.write(b"PUT /a HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
             assert (await _answer(reader))[2] == body
 
-    _run(scenario())
+    run(scenario())
 
 
 @pytest.mark.parametrize(
     ("sent", "status"),
     [(b"nonsense\r\n\r\n", 400), (b"GET / HTTP/1.1\r\nx: " + b"a" * 70000 + b"\r\n\r\n", 431)],
 )
-def test_what_is_no_request_is_refused(sent, status):
+def test_what_is_no_request_is_refused(sent, status, run):
     async def scenario():
         async with _serving(_echo) as (reader, writer):
             writer.write(sent)
             assert (await _answer(reader))[0] == status
 
-    _run(scenario())
+    run(scenario())
 
 
-def test_a_client_that_goes_away_breaks_the_body():
+def test_a_client_that_goes_away_breaks_the_body(run):
     seen = asyncio.Queue()
 
     async def read(request):
@@ -117,10 +123,10 @@ def test_a_client_that_goes_away_breaks_the_body():
             writer.close()
             assert isinstance(await seen.get(), ConnectionError)
 
-    _run(scenario())
+    run(scenario())
 
 
-def test_files_go_out_by_range_and_head_has_no_body(tmp_path):
+def test_files_go_out_by_range_and_head_has_no_body(tmp_path, run):
     path = tmp_path / "blob"
     path.write_bytes(bytes(range(256)) * 20000)
 
@@ -134,7 +140,7 @@ def test_files_go_out_by_range_and_head_has_no_body(tmp_path):
             writer.write(b"GET / HTTP/1.1\r\n\r\n")
             assert (await _answer(reader))[2] == path.read_bytes()[256 : 256 + 4_000_000]
 
-    _run(scenario())
+    run(scenario())
 
 
 async def _none():
