@@ -34,8 +34,9 @@ def test_member_traits_lie_over_the_shapes_own():
 
 
 def test_errors_are_found_by_shape_and_by_code():
-    errors = service_model("sqs").errors
-    assert errors["QueueDoesNotExist"] is errors["AWS.SimpleQueueService.NonExistentQueue"]
+    errors = service_model("iam").errors
+    assert errors["NoSuchEntityException"] is errors["NoSuchEntity"]
+    assert errors["NoSuchEntity"].status == 404
 
 
 def test_paginators_are_read():

@@ -15,7 +15,7 @@ from penstock.kernel.errors import Bug
 from penstock.model.overlay import apply_overlay, read_overlay
 from penstock.model.shapes import ServiceModel
 
-_DROPPED = ("documentation", "documentationUrl", "endpoint", "endpointdiscovery", "examples", "clientContextParams")
+_PROSE = ("documentation", "documentationUrl")
 
 
 @cache
@@ -66,12 +66,12 @@ def _data_dir() -> Path:
 
 
 def _without_documentation(node: Any) -> Any:
-    """Half of a model is prose; a dropped name that is a member's own name is a dict and stays."""
+    """Half of a model is prose. A member that is called so is a dict and stays."""
     if isinstance(node, dict):
         return {
             key: _without_documentation(value)
             for key, value in node.items()
-            if key not in _DROPPED or (isinstance(value, dict) and "shape" in value)
+            if not (key in _PROSE and isinstance(value, str))
         }
     if isinstance(node, list):
         return [_without_documentation(item) for item in node]
