@@ -12,6 +12,7 @@ from penstock.framework.service import Service
 from penstock.kernel.clock import VirtualClock
 from penstock.kernel.entropy import SeededEntropy
 from penstock.kernel.scope import Principal, Scope, root_principal
+from penstock.model.validation import validate
 from penstock.storage.backends.memory import MemoryBlobStore, MemoryStore
 from penstock.storage.blobs import BlobStore
 
@@ -35,7 +36,7 @@ class World:
             entropy=SeededEntropy(seed),
             store=MemoryStore(),
             blobs=blobs or MemoryBlobStore(),
-            caller=LocalCaller(services),
+            caller=LocalCaller(services, validate=validate),
             data_dir=Path(tempfile.mkdtemp(prefix="penstock-world-")),
             functions=functions,
         )

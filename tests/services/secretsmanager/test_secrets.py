@@ -64,7 +64,7 @@ def test_deleted_secret_is_restored_or_gone_after_its_window():
         (("CreateSecret", {"Name": "db", "SecretString": "x"}), "ResourceExistsException"),
         (("GetSecretValue", {"SecretId": "no"}), "ResourceNotFoundException"),
         (("PutSecretValue", {"SecretId": "db"}), "InvalidParameterException"),
-        (("PutSecretValue", {"SecretId": "db", "SecretString": "x" * 65537}), "InvalidParameterException"),
+        (("PutSecretValue", {"SecretId": "db", "SecretString": "x" * 65537}), "ValidationException"),
         (("DeleteSecret", {"SecretId": "db", "RecoveryWindowInDays": 6}), "InvalidParameterException"),
         (("DeleteSecret", {"SecretId": "db", "RecoveryWindowInDays": 31}), "InvalidParameterException"),
     ],

@@ -21,8 +21,8 @@ async def test_root_is_told_who_it_is():
 
 async def test_assumed_role_is_who_its_credentials_are():
     world = World(sts.SERVICE, iam.SERVICE)
-    answer = await world.call("sts", "AssumeRole", RoleArn=ROLE, RoleSessionName="s")
-    assert answer["AssumedRoleUser"]["Arn"] == f"arn:aws:sts::{ACCOUNT}:assumed-role/job/s"
+    answer = await world.call("sts", "AssumeRole", RoleArn=ROLE, RoleSessionName="session")
+    assert answer["AssumedRoleUser"]["Arn"] == f"arn:aws:sts::{ACCOUNT}:assumed-role/job/session"
     minted = answer["Credentials"]
     found = Authenticator(world.platform.store, world.platform.entropy, mode="enforce")
     principal, secret = await found.authenticate(minted["AccessKeyId"], minted["SessionToken"], world.clock.now_ms())
@@ -34,7 +34,7 @@ async def test_enforce_mode_asks_the_trust_policy():
     await world.call("iam", "CreateRole", RoleName="job", AssumeRolePolicyDocument=TRUST)
     world.platform.auth = "enforce"
     with pytest.raises(ServiceError) as caught:
-        await world.context(principal=ANA).call("sts", "AssumeRole", {"RoleArn": ROLE, "RoleSessionName": "s"})
+        await world.context(principal=ANA).call("sts", "AssumeRole", {"RoleArn": ROLE, "RoleSessionName": "session"})
     assert caught.value.code == "AccessDenied"
     assert caught.value.message == f"User: {ANA.arn} is not authorized to perform: sts:AssumeRole on resource: {ROLE}"
 
@@ -43,4 +43,4 @@ async def test_session_may_not_outlast_the_role():
     world = World(sts.SERVICE, iam.SERVICE)
     await world.call("iam", "CreateRole", RoleName="job", AssumeRolePolicyDocument=TRUST)
     with pytest.raises(ServiceError, match="MaxSessionDuration"):
-        await world.call("sts", "AssumeRole", RoleArn=ROLE, RoleSessionName="s", DurationSeconds=3601)
+        await world.call("sts", "AssumeRole", RoleArn=ROLE, RoleSessionName="session", DurationSeconds=3601)
