@@ -1,0 +1,210 @@
+"""Errors of Lambda, with AWS's texts.
+
+Source: https://docs.aws.amazon.com/lambda/latest/dg/troubleshooting-invocation.html, the API reference's error
+lists, and answers as users have posted them.
+"""
+
+from penstock.kernel.errors import ServiceError
+
+CREATING = "The function is being created."
+UPDATING = "The function is being updated."
+
+
+def invalid(text: str) -> ServiceError:
+    return ServiceError("InvalidParameterValueException", text, fields={"Type": "User"})
+
+
+def conflict(text: str) -> ServiceError:
+    return ServiceError("ResourceConflictException", text, status=409, fields={"Type": "User"})
+
+
+def not_found(text: str) -> ServiceError:
+    return ServiceError("ResourceNotFoundException", text, status=404, fields={"Type": "User"})
+
+
+def function_not_found(arn: str) -> ServiceError:
+    return not_found(f"Function not found: {arn}")
+
+
+def function_exists(name: str) -> ServiceError:
+    return conflict(f"Function already exist: {name}")
+
+
+def unreachable_region(region: str, here: str) -> ServiceError:
+    return not_found(f"Functions from '{region}' are not reachable in this region ('{here}')")
+
+
+def qualifier_mismatch() -> ServiceError:
+    return invalid("The derived qualifier from the function name does not match the specified qualifier.")
+
+
+def update_in_progress(arn: str) -> ServiceError:
+    return conflict(
+        f"The operation cannot be performed at this time. An update is in progress for resource: {arn}",
+    )
+
+
+def not_ready(state: str) -> ServiceError:
+    return conflict(
+        f"The operation cannot be performed at this time. The function is currently in the following state: {state}"
+    )
+
+
+def revision_mismatch() -> ServiceError:
+    text = (
+        "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to retrieve "
+        "the latest Revision Id"
+    )
+    return ServiceError("PreconditionFailedException", text, status=412, fields={"Type": "User"})
+
+
+def bad_constraint(member: str, bound: int) -> ServiceError:
+    return invalid(
+        f"'{member}' value failed to satisfy constraint: Member must have value less than or equal to {bound}"
+    )
+
+
+def name_too_long(value: str, letters_max: int) -> ServiceError:
+    return invalid(
+        f"1 validation error detected: Value '{value}' at 'functionName' failed to satisfy constraint: "
+        f"Member must have length less than or equal to {letters_max}"
+    )
+
+
+def bad_name(value: str) -> ServiceError:
+    return invalid(
+        f"1 validation error detected: Value '{value}' at 'functionName' failed to satisfy constraint: Member must "
+        "satisfy regular expression pattern: (arn:(aws[a-zA-Z-]*)?:lambda:)?([a-z]{2}(-gov)?-[a-z]+-\\d{1}:)?"
+        "(\\d{12}:)?(function:)?([a-zA-Z0-9-_]+)(:(\\$LATEST|[a-zA-Z0-9-_]+))?"
+    )
+
+
+def handler_and_runtime() -> ServiceError:
+    return invalid("Runtime and Handler are mandatory parameters for functions created with deployment packages.")
+
+
+def image_packages() -> ServiceError:
+    return invalid("Unsupported package type: Image. Functions here are created from .zip deployment packages.")
+
+
+def retired_runtime(runtime: str, instead: str) -> ServiceError:
+    return invalid(
+        f"The runtime parameter of {runtime} is no longer supported for creating or updating AWS Lambda functions. "
+        f"We recommend you use a supported runtime while creating or updating functions ({instead})."
+    )
+
+
+def no_code() -> ServiceError:
+    return invalid("Please provide a source for function code.")
+
+
+def two_sources() -> ServiceError:
+    return invalid("Please do not provide other FunctionCode parameters when providing a ZipFile.")
+
+
+def bad_zip() -> ServiceError:
+    return invalid("Could not unzip uploaded file. Please check your file, then try to upload again.")
+
+
+def empty_zip() -> ServiceError:
+    return invalid("Uploaded file must be a non-empty zip")
+
+
+def unzipped_too_large(bytes_max: int) -> ServiceError:
+    return invalid(f"Unzipped size must be smaller than {bytes_max} bytes")
+
+
+def combined_too_large(actual: int, bytes_max: int) -> ServiceError:
+    return invalid(
+        f"Function code combined with layers exceeds the maximum allowed size of {bytes_max} bytes. "
+        f"The actual size is {actual} bytes."
+    )
+
+
+def code_storage_exceeded() -> ServiceError:
+    return ServiceError("CodeStorageExceededException", "Code storage limit exceeded.", fields={"Type": "User"})
+
+
+def request_too_large(operation: str, bytes_max: int) -> ServiceError:
+    text = f"Request must be smaller than {bytes_max} bytes for the {operation} operation"
+    return ServiceError("RequestEntityTooLargeException", text, status=413, fields={"Type": "User"})
+
+
+def payload_too_large(bytes_max: int) -> ServiceError:
+    text = f"Request must be smaller than {bytes_max} bytes for the InvokeFunction operation"
+    return ServiceError("RequestTooLargeException", text, status=413, fields={"Type": "User"})
+
+
+def s3_refused(code: str, text: str) -> ServiceError:
+    return invalid(f"Error occurred while GetObject. S3 Error Code: {code}. S3 Error Message: {text}")
+
+
+def reserved_variables(names: list[str]) -> ServiceError:
+    return invalid(
+        "Lambda was unable to configure your environment variables because the environment variables you have provided "
+        "contains reserved keys that are currently not supported for modification. "
+        f"Reserved keys used in this request: {', '.join(names)}"
+    )
+
+
+def environment_too_large(measured: str) -> ServiceError:
+    return invalid(
+        "Lambda was unable to configure your environment variables because the environment variables you have provided "
+        f"exceeded the 4KB limit. String measured: {measured}"
+    )
+
+
+def too_many_layers(count_max: int) -> ServiceError:
+    return invalid(f"Cannot reference more than {count_max} layers.")
+
+
+def two_versions_of_layer(first: str, second: str) -> ServiceError:
+    return invalid(
+        "Two different versions of the same layer are not allowed to be referenced in the same function. "
+        f"{first} and {second} are versions of the same layer"
+    )
+
+
+def no_such_layer_version(arn: str) -> ServiceError:
+    return invalid(f"Layer version {arn} does not exist.")
+
+
+def bad_dead_letter(arn: str) -> ServiceError:
+    return invalid(
+        f"The provided dead letter target ARN is invalid: {arn}. It must be of an SQS queue or an SNS topic."
+    )
+
+
+def role_not_assumable() -> ServiceError:
+    return invalid("The role defined for the function cannot be assumed by Lambda.")
+
+
+def bad_json(detail: str) -> ServiceError:
+    text = f"Could not parse request body into json: Could not parse payload into json: {detail}"
+    return ServiceError("InvalidRequestContentException", text, fields={"Type": "User"})
+
+
+def bad_client_context() -> ServiceError:
+    text = "Client context must be a valid Base64-encoded JSON object."
+    return ServiceError("InvalidRequestContentException", text, fields={"Type": "User"})
+
+
+def throttled(reason: str) -> ServiceError:
+    fields = {"Type": "User", "Reason": reason, "retryAfterSeconds": "1"}
+    return ServiceError("TooManyRequestsException", "Rate Exceeded.", status=429, fields=fields)
+
+
+def bad_marker() -> ServiceError:
+    return invalid("Invalid value for pagination marker.")
+
+
+def latest_undeletable() -> ServiceError:
+    return invalid("$LATEST version cannot be deleted without deleting the function.")
+
+
+def alias_as_qualifier() -> ServiceError:
+    return invalid("Deletion of aliases is not currently supported.")
+
+
+def version_in_use(arn: str, aliases: list[str]) -> ServiceError:
+    return conflict(f"Version {arn} is referenced by alias(es): {', '.join(aliases)}. Deletion is not allowed.")

@@ -1,0 +1,242 @@
+"""Functions: created, described, listed, deleted."""
+
+from itertools import islice
+from typing import Any
+
+from penstock.engines.policy.evaluate import Request, allows_principal
+from penstock.framework.context import Context
+from penstock.framework.service import operation
+from penstock.kernel import arn
+from penstock.kernel.errors import ServiceError
+from penstock.kernel.scope import Scope, root_principal, service_principal
+from penstock.services.lambda_ import limits, messages, rules, state
+from penstock.services.lambda_.operations import packages
+from penstock.services.lambda_.rules import Named
+from penstock.services.lambda_.state import LATEST, Function, LayerUse, Package, Version
+from penstock.storage import outbox
+from penstock.storage.transactions import ReadTransaction, Transaction
+
+
+@operation
+async def create_function(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
+    named = rules.named(ctx.scope, req["FunctionName"])
+    rules.check_new(req)
+    await ctx.store.read(lambda tx: _check_absent(tx, named))
+    await check_role(ctx, req["Role"])
+    package = await packages.receive(ctx, req["Code"], operation="CreateFunction")
+    version = new_version(ctx, named.name, package, req)
+    now_ms, published_ids = ctx.clock.now_ms(), (ctx.entropy.uuid(), ctx.entropy.uuid())
+
+    def create(tx: Transaction) -> Version:
+        _check_absent(tx, named)
+        packages.check_storage(tx, named.scope, package.size)
+        version.layers = layer_uses(tx, named.scope, version, req.get("Layers") or ())
+        function = Function(named.name, now_ms, tags=dict(req.get("Tags") or {}))
+        state.put_version(tx, named.scope, version)
+        activate_later(tx, named.scope, version, now_ms=now_ms)
+        if not req.get("Publish"):
+            state.put_function(tx, named.scope, function)
+            return version
+        return publish(tx, named.scope, function, version, ids=published_ids, now_ms=now_ms)
+
+    try:
+        created = await ctx.store.transact(create)
+    except ServiceError:
+        await ctx.blobs.delete(package.blob_id)
+        raise
+    return rules.configuration(named.scope, created, created.version if created.version != LATEST else "")
+
+
+def _check_absent(tx: ReadTransaction, named: Named) -> None:
+    if state.find_function(tx, named.scope, named.name) is not None:
+        raise messages.function_exists(named.name)
+
+
+async def check_role(ctx: Context, role_arn: str) -> None:
+    """Where IAM is enforced, the role must exist and trust Lambda."""
+    if ctx.platform.auth != "enforce":
+        return
+    role = arn.parse(role_arn)
+    scope = Scope(role.account_id, ctx.scope.region, ctx.scope.partition)
+    params = {"RoleName": role.resource.rpartition("/")[2]}
+    try:
+        found = await ctx.call("iam", "GetRole", params, as_=root_principal(role.account_id), scope=scope)
+    except ServiceError:
+        raise messages.role_not_assumable() from None
+    principal = service_principal("lambda.amazonaws.com", account_id=role.account_id)
+    request = Request(principal, "sts:AssumeRole", role_arn, role.account_id, {})
+    if not allows_principal(rules.policy_text(found["Role"]["AssumeRolePolicyDocument"]), request):
+        raise messages.role_not_assumable()
+
+
+def new_version(ctx: Context, name: str, package: Package, req: dict[str, Any]) -> Version:
+    """$LATEST of a new function."""
+    version = Version(
+        name=name,
+        version=LATEST,
+        config_id=ctx.entropy.token_hex(8),
+        revision_id=ctx.entropy.uuid(),
+        modified_ms=ctx.clock.now_ms(),
+        package=package,
+        role=req["Role"],
+        runtime=req["Runtime"],
+        handler=req["Handler"],
+        timeout_s=limits.TIMEOUT_S_DEFAULT.value,
+        memory_mb=limits.MEMORY_MB_DEFAULT.value,
+        ephemeral_mb=limits.EPHEMERAL_MB_DEFAULT.value,
+        state_reason=messages.CREATING,
+        state_code="Creating",
+    )
+    rules.configure(version, req)
+    version.architecture = (req.get("Architectures") or [version.architecture])[0]
+    return version
+
+
+def activate_later(tx: Transaction, scope: Scope, version: Version, *, now_ms: int) -> None:
+    """Unpack, then Active: an intent, so that it also happens after a crash."""
+    payload: dict[str, object] = {
+        "account_id": scope.account_id,
+        "region": scope.region,
+        "name": version.name,
+        "version": version.version,
+        "config_id": version.config_id,
+    }
+    outbox.add(tx, state.ACTIVATE, payload, due_ms=now_ms, id=f"{version.name}/{version.config_id}")
+
+
+def get_function_record(tx: ReadTransaction, named: Named) -> Function:
+    function = state.find_function(tx, named.scope, named.name)
+    if function is None:
+        raise messages.function_not_found(named.arn)
+    return function
+
+
+def get_version(tx: ReadTransaction, named: Named, *, chance: float = 1.0) -> Version:
+    """The version that the qualifier means; `chance` in [0, 1) draws among an alias's versions, 1 takes its first."""
+    number = named.qualifier or LATEST
+    if number != LATEST and not number.isdigit():
+        alias = state.find_alias(tx, named.scope, named.name, number)
+        if alias is None:
+            raise messages.function_not_found(named.arn)
+        number = rules.routed(alias, chance) if chance < 1 else alias.version
+    version = state.find_version(tx, named.scope, named.name, number)
+    if version is None:
+        raise messages.function_not_found(named.arn)
+    return version
+
+
+@operation
+async def get_function(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
+    named = rules.named(ctx.scope, req["FunctionName"], req.get("Qualifier"))
+
+    def read(tx: ReadTransaction) -> tuple[Version, Function]:
+        return get_version(tx, named), get_function_record(tx, named)
+
+    version, function = await ctx.store.read(read)
+    location = await packages.location(ctx, version.package)
+    answer: dict[str, Any] = {
+        "Configuration": rules.configuration(named.scope, version, named.qualifier),
+        "Code": {"RepositoryType": "S3", "Location": location},
+    }
+    if function.tags:
+        answer["Tags"] = function.tags
+    if function.reserved_concurrency is not None:
+        answer["Concurrency"] = {"ReservedConcurrentExecutions": function.reserved_concurrency}
+    return answer
+
+
+@operation
+async def get_function_configuration(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
+    named = rules.named(ctx.scope, req["FunctionName"], req.get("Qualifier"))
+    version = await ctx.store.read(lambda tx: get_version(tx, named))
+    return rules.configuration(named.scope, version, named.qualifier)
+
+
+@operation
+async def list_functions(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
+    """A page of $LATEST, or with FunctionVersion=ALL of every version, by name."""
+    size = min(req.get("MaxItems") or limits.PAGE_MAX.value, limits.PAGE_MAX.value)
+    is_all = req.get("FunctionVersion") == "ALL"
+    after, number = rules.parse_marker(req.get("Marker"))
+
+    def read(tx: ReadTransaction) -> list[Version]:
+        found = (
+            version
+            for function in state.functions(tx, ctx.scope, after=after[:-1] if after else "")
+            for version in state.versions(tx, ctx.scope, function.name, begin=number if function.name == after else 0)
+            if is_all or version.version == LATEST
+        )
+        return list(islice((v for v in found if (v.name, v.number) >= (after, number)), size + 1))
+
+    page = await ctx.store.read(read)
+    answer: dict[str, Any] = {"Functions": [_listed(ctx.scope, version, is_all) for version in page[:size]]}
+    if len(page) > size:
+        answer["NextMarker"] = rules.format_marker(page[size].name, page[size].number)
+    return answer
+
+
+def _listed(scope: Scope, version: Version, is_all: bool) -> dict[str, Any]:
+    return rules.configuration(scope, version, version.version if is_all else "", is_listed=True)
+
+
+@operation
+async def delete_function(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
+    """The whole function, or the version that the qualifier names."""
+    named = rules.named(ctx.scope, req["FunctionName"], req.get("Qualifier"))
+    now_ms = ctx.clock.now_ms()
+
+    def delete(tx: Transaction) -> list[Version]:
+        get_function_record(tx, named)
+        if named.qualifier:
+            return [_delete_version(tx, named, now_ms)]
+        gone = list(state.versions(tx, named.scope, named.name))
+        state.delete_function(tx, named.scope, named.name)
+        for blob_id in sorted({version.package.blob_id for version in gone}):
+            package = next(version.package for version in gone if version.package.blob_id == blob_id)
+            packages.drop(tx, package, now_ms=now_ms)
+        return gone
+
+    for version in await ctx.store.transact(delete):
+        if ctx.platform.functions is not None:
+            await ctx.platform.functions.retire(state.arn_of(named.scope, version.name, version.version))
+    return {"StatusCode": 204}
+
+
+def _delete_version(tx: Transaction, named: Named, now_ms: int) -> Version:
+    if named.qualifier == LATEST:
+        raise messages.latest_undeletable()
+    if not named.qualifier.isdigit():
+        raise messages.alias_as_qualifier()
+    version = get_version(tx, named)
+    using = [
+        alias.name
+        for alias in state.aliases(tx, named.scope, named.name)
+        if named.qualifier == alias.version or named.qualifier in alias.weights
+    ]
+    if using:
+        raise messages.version_in_use(named.arn, using)
+    state.delete_version(tx, named.scope, named.name, version.number)
+    if not state.is_package_used(tx, named.scope, named.name, version.package.blob_id):
+        packages.drop(tx, version.package, now_ms=now_ms)
+    return version
+
+
+def publish(
+    tx: Transaction, scope: Scope, function: Function, latest: Version, *, ids: tuple[str, str], now_ms: int
+) -> Version:
+    """A numbered copy of `latest`; writes both the function and the copy."""
+    function.version_last += 1
+    published = state.copy_version(latest, str(function.version_last), config_id=ids[0], revision_id=ids[1])
+    published.modified_ms = now_ms
+    state.put_function(tx, scope, function)
+    state.put_version(tx, scope, published)
+    if published.state == "Pending":
+        activate_later(tx, scope, published, now_ms=now_ms)
+    return published
+
+
+def layer_uses(
+    tx: ReadTransaction, scope: Scope, version: Version, arns: list[str] | tuple[str, ...]
+) -> list[LayerUse]:
+    """The layers as they are, in order. Raises InvalidParameterValueException for one that isn't there."""
+    return [LayerUse(layer, 0) for layer in arns]

@@ -1,0 +1,145 @@
+"""Deployment packages: taken in from a request or from S3, checked, kept as blobs."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import io
+import zipfile
+from typing import Any
+
+from penstock.framework.context import Context, Platform
+from penstock.kernel.errors import ServiceError
+from penstock.kernel.scope import Scope
+from penstock.kernel.streams import ByteStream, StreamTooLong, stream_of
+from penstock.services.lambda_ import limits, messages, state
+from penstock.services.lambda_.state import Package
+from penstock.storage import outbox
+from penstock.storage.transactions import ReadTransaction, Transaction
+
+CODE_PATH = "/_penstock/lambda/code/"
+_SECRET = ("lambda-secret",)
+
+
+async def receive(ctx: Context, code: dict[str, Any], *, operation: str) -> Package:
+    """Store the package that ZipFile or S3Bucket and S3Key name. The blob is an orphan until a version names it."""
+    archive = await fetch(ctx, code, operation=operation)
+    return await keep(ctx, archive)
+
+
+async def keep(ctx: Context, archive: bytes) -> Package:
+    unzipped = await asyncio.to_thread(_inspect, archive)
+    info = await ctx.blobs.put(
+        stream_of(archive), digests={"sha256": hashlib.sha256}, bytes_max=limits.S3_ZIPPED_BYTES_MAX.value
+    )
+    return Package(info.id, info.size, base64.b64encode(info.digests["sha256"]).decode(), unzipped)
+
+
+async def fetch(ctx: Context, code: dict[str, Any], *, operation: str) -> bytes:
+    """The archive's bytes. Raises InvalidParameterValueException, RequestEntityTooLargeException."""
+    given = code.get("ZipFile")
+    if given is not None:
+        if code.get("S3Bucket") or code.get("S3Key"):
+            raise messages.two_sources()
+        archive = bytes(given) if not isinstance(given, ByteStream) else await _read(given, operation)
+        _check_size(archive, operation)
+        return archive
+    if not code.get("S3Bucket") or not code.get("S3Key"):
+        raise messages.no_code()
+    return await _fetch_from_s3(ctx, code)
+
+
+async def _read(stream: ByteStream, operation: str) -> bytes:
+    try:
+        return await stream.read(bytes_max=limits.ZIPPED_BYTES_MAX.value)
+    except StreamTooLong:
+        raise _too_large(operation) from None
+
+
+def _check_size(archive: bytes, operation: str) -> None:
+    if not archive:
+        raise messages.empty_zip()
+    if len(archive) > limits.ZIPPED_BYTES_MAX.value:
+        raise _too_large(operation)
+
+
+def _too_large(operation: str) -> ServiceError:
+    is_update = operation == "UpdateFunctionCode"
+    bound = limits.UPDATE_REQUEST_BYTES_MAX if is_update else limits.CREATE_REQUEST_BYTES_MAX
+    return messages.request_too_large(operation, bound.value)
+
+
+async def _fetch_from_s3(ctx: Context, code: dict[str, Any]) -> bytes:
+    params = {"Bucket": code["S3Bucket"], "Key": code["S3Key"]}
+    if code.get("S3ObjectVersion"):
+        params["VersionId"] = code["S3ObjectVersion"]
+    try:
+        answer = await ctx.call("s3", "GetObject", params)
+    except ServiceError as error:
+        raise messages.s3_refused(error.code, error.message) from None
+    body: ByteStream = answer["Body"]
+    try:
+        return await body.read(bytes_max=limits.S3_ZIPPED_BYTES_MAX.value)
+    except StreamTooLong:
+        raise messages.unzipped_too_large(limits.UNZIPPED_BYTES_MAX.value) from None
+
+
+def _inspect(archive: bytes) -> int:
+    """How many bytes the archive holds by its own account."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(archive)) as package:
+            entries = package.infolist()
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError):
+        raise messages.bad_zip() from None
+    if not entries:
+        raise messages.empty_zip()
+    size = sum(entry.file_size for entry in entries)
+    if size > limits.UNZIPPED_BYTES_MAX.value:
+        raise messages.unzipped_too_large(limits.UNZIPPED_BYTES_MAX.value)
+    return size
+
+
+def check_storage(tx: ReadTransaction, scope: Scope, added: int) -> None:
+    if state.code_bytes(tx, scope) + added > limits.CODE_STORAGE_BYTES_MAX.value:
+        raise messages.code_storage_exceeded()
+
+
+def drop(tx: Transaction, package: Package, *, now_ms: int) -> None:
+    """Collect the blob once those who are reading it have had their time."""
+    payload: dict[str, object] = {"blob": package.blob_id}
+    outbox.add(tx, state.DELETE_BLOB, payload, due_ms=now_ms + limits.BLOB_GRACE_MS, id=package.blob_id)
+
+
+async def location(ctx: Context, package: Package) -> str:
+    """A URL of this node that gives the zip out for ten minutes to whoever has it."""
+    expires_ms = ctx.clock.now_ms() + limits.CODE_URL_MS
+    signature = _sign(await _secret(ctx.platform), package.blob_id, expires_ms)
+    return f"{ctx.endpoint}{CODE_PATH}{package.blob_id}?expires={expires_ms}&signature={signature}"
+
+
+async def download(platform: Platform, blob_id: str, expires_ms: int, signature: str) -> ByteStream:
+    """The zip behind `location`: what the node's HTTP face answers with. Raises AccessDenied, NoSuchKey (404)."""
+    known = _sign(await _secret(platform), blob_id, expires_ms)
+    if not hmac.compare_digest(known.encode(), signature.encode()) or platform.clock.now_ms() > expires_ms:
+        raise ServiceError("AccessDenied", "Request has expired", status=403)
+    try:
+        return platform.blobs.open(blob_id)
+    except KeyError:
+        raise ServiceError("NoSuchKey", "The specified key does not exist.", status=404) from None
+
+
+async def _secret(platform: Platform) -> bytes:
+    fresh = platform.entropy.token_bytes(32)
+
+    def get(tx: Transaction) -> bytes:
+        known = tx.get(_SECRET)
+        if known is None:
+            tx.put(_SECRET, fresh)
+        return known or fresh
+
+    known = await platform.store.read(lambda tx: tx.get(_SECRET))
+    return known if known is not None else await platform.store.transact(get)
+
+
+def _sign(secret: bytes, blob_id: str, expires_ms: int) -> str:
+    return hmac.new(secret, f"{blob_id} {expires_ms}".encode(), hashlib.sha256).hexdigest()

@@ -1,0 +1,263 @@
+"""Decisions about functions that need no store and no clock."""
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import unquote
+
+import orjson
+
+from penstock.kernel import arn
+from penstock.kernel.scope import Scope
+from penstock.services.lambda_ import limits, messages
+from penstock.services.lambda_.state import Alias, Version, arn_of
+
+_NAME = re.compile(
+    r"(?:arn:(?P<partition>aws[a-zA-Z-]*):lambda:)?(?:(?P<region>(?:eusc-)?[a-z]{2}(?:-gov|-iso[a-z]?)?-[a-z]+-\d):)?"
+    r"(?:(?P<account>\d{12}):)?(?:function:)?(?P<name>[a-zA-Z0-9-_]+)(?::(?P<qualifier>\$LATEST|[a-zA-Z0-9-_]+))?"
+)
+KEPT_MEMBERS = ("VpcConfig", "KMSKeyArn", "FileSystemConfigs", "SnapStart")
+_JSON_WORDS = "(JSON String, Number, Array, Object or token 'null', 'true' or 'false')"
+_WORD = re.compile(r"[A-Za-z0-9_]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The function that a request names; `qualifier` is empty where it names none."""
+
+    scope: Scope
+    name: str
+    qualifier: str = ""
+
+    @property
+    def arn(self) -> str:
+        return arn_of(self.scope, self.name, self.qualifier)
+
+
+def named(scope: Scope, text: str, qualifier: str | None = None) -> Named:
+    """Read a name, a partial or a whole ARN, with or without a qualifier.
+
+    Source: https://docs.aws.amazon.com/lambda/latest/api/API_GetFunction.html
+    """
+    match = _NAME.fullmatch(text)
+    if match is None:
+        raise messages.bad_name(text)
+    name, own = match["name"], match["qualifier"] or ""
+    if len(name) > limits.NAME_LETTERS_MAX.value:
+        raise messages.name_too_long(name, limits.NAME_LETTERS_MAX.value)
+    if match["region"] and match["region"] != scope.region:
+        raise messages.unreachable_region(match["region"], scope.region)
+    if own and qualifier and own != qualifier:
+        raise messages.qualifier_mismatch()
+    return Named(
+        Scope(match["account"] or scope.account_id, scope.region, scope.partition), name, own or qualifier or ""
+    )
+
+
+def check_configuration(req: Mapping[str, Any]) -> None:
+    """What the model doesn't say of the members of Create and UpdateFunctionConfiguration."""
+    _check_bound(req, "Timeout", limits.TIMEOUT_S_MAX.value)
+    _check_bound(req, "MemorySize", limits.MEMORY_MB_MAX.value)
+    _check_bound(req.get("EphemeralStorage") or {}, "Size", limits.EPHEMERAL_MB_MAX.value)
+    instead = limits.RETIRED_RUNTIMES.get(req.get("Runtime") or "")
+    if instead:
+        raise messages.retired_runtime(req["Runtime"], instead)
+    check_environment((req.get("Environment") or {}).get("Variables") or {})
+    _check_dead_letter((req.get("DeadLetterConfig") or {}).get("TargetArn") or "")
+    check_layer_list(req.get("Layers") or ())
+
+
+def check_new(req: Mapping[str, Any]) -> None:
+    if req.get("PackageType") == "Image" or (req.get("Code") or {}).get("ImageUri"):
+        raise messages.image_packages()
+    if not req.get("Runtime") or not req.get("Handler"):
+        raise messages.handler_and_runtime()
+    check_configuration(req)
+
+
+def _check_bound(req: Mapping[str, Any], member: str, bound: int) -> None:
+    value = req.get(member)
+    if value is not None and value > bound:
+        raise messages.bad_constraint("EphemeralStorage" if member == "Size" else member, bound)
+
+
+def check_environment(variables: Mapping[str, str]) -> None:
+    reserved = sorted(set(variables) & limits.RESERVED_VARIABLES)
+    if reserved:
+        raise messages.reserved_variables(reserved)
+    measured = orjson.dumps(dict(variables))
+    if sum(len(name.encode()) + len(value.encode()) for name, value in variables.items()) > (
+        limits.ENVIRONMENT_BYTES_MAX.value
+    ):
+        raise messages.environment_too_large(measured.decode())
+
+
+def _check_dead_letter(target: str) -> None:
+    if target and (not arn.is_arn(target) or arn.parse(target).service not in ("sqs", "sns")):
+        raise messages.bad_dead_letter(target)
+
+
+def check_layer_list(layers: Sequence[str]) -> None:
+    if len(layers) > limits.LAYERS_MAX.value:
+        raise messages.too_many_layers(limits.LAYERS_MAX.value)
+    seen: dict[str, str] = {}
+    for layer in layers:
+        name = layer.rpartition(":")[0]
+        if name in seen:
+            raise messages.two_versions_of_layer(seen[name], layer)
+        seen[name] = layer
+
+
+def configure(version: Version, req: Mapping[str, Any]) -> None:
+    """Put the members that are in the request into `version`; what isn't there stays."""
+    for member, attribute in (
+        ("Runtime", "runtime"),
+        ("Handler", "handler"),
+        ("Role", "role"),
+        ("Description", "description"),
+        ("Timeout", "timeout_s"),
+        ("MemorySize", "memory_mb"),
+    ):
+        if req.get(member) is not None:
+            setattr(version, attribute, req[member])
+    if req.get("EphemeralStorage") is not None:
+        version.ephemeral_mb = req["EphemeralStorage"]["Size"]
+    if req.get("Environment") is not None:
+        version.environment = dict(req["Environment"].get("Variables") or {})
+    if req.get("DeadLetterConfig") is not None:
+        version.dead_letter_arn = req["DeadLetterConfig"].get("TargetArn") or ""
+    if req.get("TracingConfig") is not None:
+        version.tracing = req["TracingConfig"].get("Mode") or "PassThrough"
+    if req.get("LoggingConfig") is not None:
+        version.logging = {**version.logging, **req["LoggingConfig"]}
+    for member in KEPT_MEMBERS:
+        if req.get(member) is not None:
+            version.kept[member] = req[member]
+
+
+def lambda_time(time_ms: int) -> str:
+    """2026-11-20T01:02:03.456+0000"""
+    return when(time_ms).isoformat(timespec="milliseconds").replace("+00:00", "+0000")
+
+
+def when(time_ms: int) -> datetime:
+    return datetime.fromtimestamp(time_ms / 1000, UTC)
+
+
+def configuration(scope: Scope, version: Version, qualifier: str = "", *, is_listed: bool = False) -> dict[str, Any]:
+    """A version as AWS describes it; `qualifier` ends the ARN. Listings leave the states out."""
+    answer: dict[str, Any] = {
+        "FunctionName": version.name,
+        "FunctionArn": arn_of(scope, version.name, qualifier),
+        "Runtime": version.runtime,
+        "Role": version.role,
+        "Handler": version.handler,
+        "CodeSize": version.package.size,
+        "Description": version.description,
+        "Timeout": version.timeout_s,
+        "MemorySize": version.memory_mb,
+        "LastModified": lambda_time(version.modified_ms),
+        "CodeSha256": version.package.sha256,
+        "Version": version.version,
+        "TracingConfig": {"Mode": version.tracing},
+        "RevisionId": version.revision_id,
+        "PackageType": "Zip",
+        "Architectures": [version.architecture],
+        "EphemeralStorage": {"Size": version.ephemeral_mb},
+        "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"},
+        "LoggingConfig": {"LogFormat": "Text", "LogGroup": version.log_group, **version.logging},
+    }
+    if version.environment:
+        answer["Environment"] = {"Variables": version.environment}
+    if version.dead_letter_arn:
+        answer["DeadLetterConfig"] = {"TargetArn": version.dead_letter_arn}
+    if version.layers:
+        answer["Layers"] = [{"Arn": layer.arn, "CodeSize": layer.size} for layer in version.layers]
+    for member in KEPT_MEMBERS:
+        if version.kept.get(member):
+            answer[member] = version.kept[member]
+    snap = version.kept.get("SnapStart")
+    if snap:
+        answer["SnapStart"] = {"ApplyOn": snap.get("ApplyOn") or "None", "OptimizationStatus": "Off"}
+    return answer if is_listed else answer | _states(version)
+
+
+def _states(version: Version) -> dict[str, Any]:
+    answer = {
+        "State": version.state,
+        "StateReason": version.state_reason,
+        "StateReasonCode": version.state_code,
+        "LastUpdateStatus": version.update_status if version.state != "Pending" else "",
+        "LastUpdateStatusReason": version.update_reason,
+        "LastUpdateStatusReasonCode": version.update_code,
+    }
+    return {name: value for name, value in answer.items() if value}
+
+
+def routed(alias: Alias, chance: float) -> str:
+    """The version that an invocation of the alias goes to; `chance` is drawn from [0, 1).
+
+    Source: https://docs.aws.amazon.com/lambda/latest/dg/configuring-alias-routing.html
+    """
+    for version, weight in alias.weights.items():
+        if chance < weight:
+            return version
+        chance -= weight
+    return alias.version
+
+
+def check_json(payload: bytes) -> None:
+    """Raises InvalidRequestContentException, worded as Jackson words it."""
+    if not payload:
+        return
+    try:
+        orjson.loads(payload)
+    except orjson.JSONDecodeError as error:
+        raise messages.bad_json(_json_problem(payload, error)) from None
+
+
+def _json_problem(payload: bytes, error: orjson.JSONDecodeError) -> str:
+    text = payload.decode("utf-8", "replace")
+    place = f'\n at [Source: (byte[])"{text[:500]}"; line: {error.lineno}, column: {error.colno}]'
+    rest = text[error.pos :] if error.pos < len(text) else ""
+    if not rest:
+        return f"Unexpected end-of-input: expected close marker{place}"
+    word = _WORD.match(text, max(error.pos, 0))
+    if word is not None:
+        return f"Unrecognized token '{word[0]}': was expecting {_JSON_WORDS}{place}"
+    return f"Unexpected character ('{rest[0]}' (code {ord(rest[0])})): expected a valid value {_JSON_WORDS}{place}"
+
+
+def check_client_context(text: str) -> None:
+    """Base64 of a JSON object of at most 3,583 bytes."""
+    if not text:
+        return
+    try:
+        is_object = isinstance(orjson.loads(base64.b64decode(text, validate=True)), dict)
+    except ValueError:
+        is_object = False
+    if not is_object or len(text) > limits.CLIENT_CONTEXT_BYTES_MAX.value:
+        raise messages.bad_client_context()
+
+
+def policy_text(document: Any) -> str:
+    """A policy as IAM answers it: URL-encoded JSON, or parsed."""
+    return unquote(document) if isinstance(document, str) else orjson.dumps(document).decode()
+
+
+def format_marker(name: str, number: int = 0) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps([name, number])).decode()
+
+
+def parse_marker(marker: str | None) -> tuple[str, int]:
+    """Where a page begins; ("", 0) for the first. Raises InvalidParameterValueException."""
+    if not marker:
+        return "", 0
+    try:
+        name, number = orjson.loads(base64.urlsafe_b64decode(marker))
+        return str(name), int(number)
+    except (ValueError, TypeError):
+        raise messages.bad_marker() from None

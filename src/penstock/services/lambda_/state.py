@@ -1,0 +1,237 @@
+"""What the room stores, below ("lambda", account, region).
+
+function   ("function", NAME): what all versions share
+version    ("version", NAME, N): configuration and package; N is 0 for $LATEST
+previous   ("previous", NAME): $LATEST as it runs while an update is in progress
+alias      ("alias", NAME, ALIAS)
+policy     ("policy", NAME, QUALIFIER): statements of AddPermission; "" for the function itself
+async      ("async", NAME, QUALIFIER): event invoke configuration
+layer      ("layer", LAYER, N), ("layer-next", LAYER)
+usage      ("usage", DAY, NAME, ARCHITECTURE): what was run
+events     ("lambda-events", account, region, NAME, ...): a storage.queue.Queue of asynchronous events
+known      ("lambda-known", account, region, NAME): the functions that have had such events
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from penstock.kernel.scope import Scope
+from penstock.storage.queue import Queue
+from penstock.storage.records import Record
+from penstock.storage.transactions import Key, ReadTransaction, Transaction
+
+LATEST = "$LATEST"
+ACTIVATE = "lambda.activate"
+DELETE_BLOB = "lambda.delete_blob"
+DELIVER = "lambda.deliver"
+
+
+@dataclass
+class Package:
+    """A deployment package: the zip as it was uploaded. `sha256` in base64."""
+
+    blob_id: str
+    size: int
+    sha256: str
+    unzipped_bytes: int
+
+
+@dataclass
+class LayerUse:
+    arn: str
+    size: int
+
+
+@dataclass
+class Function:
+    """`version_last` is the highest number given out; it never falls."""
+
+    name: str
+    created_ms: int
+    version_last: int = 0
+    tags: dict[str, str] = field(default_factory=dict)
+    reserved_concurrency: int | None = None
+
+
+@dataclass
+class Version:
+    """One version's configuration. `config_id` changes with code or configuration, `revision_id` with every write.
+
+    `kept` holds members that are stored and given back as they came: VpcConfig, KMSKeyArn and the like.
+    """
+
+    name: str
+    version: str
+    config_id: str
+    revision_id: str
+    modified_ms: int
+    package: Package
+    role: str
+    runtime: str
+    handler: str
+    description: str = ""
+    timeout_s: int = 3
+    memory_mb: int = 128
+    ephemeral_mb: int = 512
+    environment: dict[str, str] = field(default_factory=dict)
+    layers: list[LayerUse] = field(default_factory=list)
+    architecture: str = "x86_64"
+    dead_letter_arn: str = ""
+    tracing: str = "PassThrough"
+    logging: dict[str, str] = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict)
+    state: str = "Pending"
+    state_reason: str = ""
+    state_code: str = ""
+    update_status: str = "Successful"
+    update_reason: str = ""
+    update_code: str = ""
+
+    @property
+    def number(self) -> int:
+        return 0 if self.version == LATEST else int(self.version)
+
+    @property
+    def log_group(self) -> str:
+        return self.logging.get("LogGroup") or f"/aws/lambda/{self.name}"
+
+
+@dataclass
+class Alias:
+    """`weights` by version number: the share of invocations that go there instead."""
+
+    name: str
+    function: str
+    version: str
+    revision_id: str
+    description: str = ""
+    weights: dict[str, float] = field(default_factory=dict)
+
+
+_FUNCTION = Record(Function)
+_VERSION = Record(Version)
+_ALIAS = Record(Alias)
+
+
+def room(scope: Scope, *rest: str | int) -> Key:
+    return ("lambda", scope.account_id, scope.region, *rest)
+
+
+def arn_of(scope: Scope, name: str, qualifier: str = "") -> str:
+    tail = f":{qualifier}" if qualifier else ""
+    return f"arn:{scope.partition}:lambda:{scope.region}:{scope.account_id}:function:{name}{tail}"
+
+
+def find_function(tx: ReadTransaction, scope: Scope, name: str) -> Function | None:
+    return _FUNCTION.find(tx.get(room(scope, "function", name)))
+
+
+def put_function(tx: Transaction, scope: Scope, function: Function) -> None:
+    tx.put(room(scope, "function", function.name), _FUNCTION.dump(function))
+
+
+def functions(tx: ReadTransaction, scope: Scope, *, after: str = "") -> Iterator[Function]:
+    """In order of name, beginning behind `after`."""
+    begin = room(scope, "function", after + "\0") if after else None
+    for _, value in tx.range(room(scope, "function"), begin=begin):
+        yield _FUNCTION.load(value)
+
+
+def find_version(tx: ReadTransaction, scope: Scope, name: str, version: str) -> Version | None:
+    number = 0 if version == LATEST else int(version)
+    return _VERSION.find(tx.get(room(scope, "version", name, number)))
+
+
+def put_version(tx: Transaction, scope: Scope, version: Version) -> None:
+    tx.put(room(scope, "version", version.name, version.number), _VERSION.dump(version))
+
+
+def versions(tx: ReadTransaction, scope: Scope, name: str, *, begin: int = 0) -> Iterator[Version]:
+    """$LATEST first, then by number."""
+    for _, value in tx.range(room(scope, "version", name), begin=room(scope, "version", name, begin)):
+        yield _VERSION.load(value)
+
+
+def every_version(tx: ReadTransaction, scope: Scope) -> Iterator[Version]:
+    for _, value in tx.range(room(scope, "version")):
+        yield _VERSION.load(value)
+
+
+def delete_version(tx: Transaction, scope: Scope, name: str, number: int) -> None:
+    tx.delete(room(scope, "version", name, number))
+
+
+def delete_function(tx: Transaction, scope: Scope, name: str) -> None:
+    tx.delete(room(scope, "function", name))
+    tx.delete(room(scope, "previous", name))
+    for part in ("version", "alias", "policy", "async"):
+        tx.clear(room(scope, part, name))
+    forget_events(tx, scope, name)
+
+
+def find_previous(tx: ReadTransaction, scope: Scope, name: str) -> Version | None:
+    return _VERSION.find(tx.get(room(scope, "previous", name)))
+
+
+def put_previous(tx: Transaction, scope: Scope, version: Version) -> None:
+    tx.put(room(scope, "previous", version.name), _VERSION.dump(version))
+
+
+def drop_previous(tx: Transaction, scope: Scope, name: str) -> None:
+    tx.delete(room(scope, "previous", name))
+
+
+def find_alias(tx: ReadTransaction, scope: Scope, name: str, alias: str) -> Alias | None:
+    return _ALIAS.find(tx.get(room(scope, "alias", name, alias)))
+
+
+def put_alias(tx: Transaction, scope: Scope, alias: Alias) -> None:
+    tx.put(room(scope, "alias", alias.function, alias.name), _ALIAS.dump(alias))
+
+
+def delete_alias(tx: Transaction, scope: Scope, name: str, alias: str) -> None:
+    tx.delete(room(scope, "alias", name, alias))
+    tx.delete(room(scope, "policy", name, alias))
+    tx.delete(room(scope, "async", name, alias))
+
+
+def aliases(tx: ReadTransaction, scope: Scope, name: str, *, after: str = "") -> Iterator[Alias]:
+    begin = room(scope, "alias", name, after + "\0") if after else None
+    for _, value in tx.range(room(scope, "alias", name), begin=begin):
+        yield _ALIAS.load(value)
+
+
+def events_of(scope: Scope, name: str) -> Queue:
+    """The function's asynchronous events."""
+    return Queue(("lambda-events", scope.account_id, scope.region, name))
+
+
+def note_events(tx: Transaction, scope: Scope, name: str) -> None:
+    """Remember that the function has a queue."""
+    key = ("lambda-known", scope.account_id, scope.region, name)
+    if tx.get(key) is None:
+        tx.put(key, b"")
+
+
+def known_queues(tx: ReadTransaction) -> Iterator[tuple[Scope, str]]:
+    for key, _ in tx.range(("lambda-known",)):
+        yield Scope(str(key[1]), str(key[2])), str(key[3])
+
+
+def forget_events(tx: Transaction, scope: Scope, name: str) -> None:
+    tx.delete(("lambda-known", scope.account_id, scope.region, name))
+    events_of(scope, name).drop(tx)
+
+
+def is_package_used(tx: ReadTransaction, scope: Scope, name: str, blob_id: str) -> bool:
+    return any(version.package.blob_id == blob_id for version in versions(tx, scope, name))
+
+
+def code_bytes(tx: ReadTransaction, scope: Scope) -> int:
+    """What counts against the account's code storage."""
+    return sum(version.package.size for version in every_version(tx, scope))
+
+
+def copy_version(latest: Version, number: str, *, config_id: str, revision_id: str) -> Version:
+    return replace(_VERSION.load(_VERSION.dump(latest)), version=number, config_id=config_id, revision_id=revision_id)
