@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import orjson
+
 from penstock.kernel.scope import Scope
 from penstock.storage.queue import Queue
 from penstock.storage.records import Record
@@ -204,7 +206,11 @@ def aliases(tx: ReadTransaction, scope: Scope, name: str, *, after: str = "") ->
 
 def events_of(scope: Scope, name: str) -> Queue:
     """The function's asynchronous events."""
-    return Queue(("lambda-events", scope.account_id, scope.region, name))
+    return Queue(events_prefix(scope, name))
+
+
+def events_prefix(scope: Scope, name: str) -> Key:
+    return ("lambda-events", scope.account_id, scope.region, name)
 
 
 def note_events(tx: Transaction, scope: Scope, name: str) -> None:
@@ -235,3 +241,90 @@ def code_bytes(tx: ReadTransaction, scope: Scope) -> int:
 
 def copy_version(latest: Version, number: str, *, config_id: str, revision_id: str) -> Version:
     return replace(_VERSION.load(_VERSION.dump(latest)), version=number, config_id=config_id, revision_id=revision_id)
+
+
+@dataclass
+class EventConfig:
+    """How asynchronous events of one qualifier are treated; None where AWS's default holds. Destinations are ARNs."""
+
+    qualifier: str
+    modified_ms: int
+    age_s_max: int | None = None
+    retries_max: int | None = None
+    on_success: str = ""
+    on_failure: str = ""
+
+
+@dataclass(frozen=True)
+class Event:
+    """An asynchronous event on its way. `failures` and `throttles` count what its tries came to so far."""
+
+    request_id: str
+    qualifier: str
+    invoked_arn: str
+    sent_ms: int
+    trace_id: str
+    payload: bytes
+    failures: int = 0
+    throttles: int = 0
+
+    def encode(self) -> bytes:
+        head = [self.request_id, self.qualifier, self.invoked_arn, self.sent_ms, self.trace_id]
+        return orjson.dumps([*head, self.failures, self.throttles]) + b"\n" + self.payload
+
+    @classmethod
+    def decode(cls, stored: bytes) -> "Event":
+        head, _, payload = stored.partition(b"\n")
+        request_id, qualifier, invoked_arn, sent_ms, trace_id, failures, throttles = orjson.loads(head)
+        return cls(request_id, qualifier, invoked_arn, sent_ms, trace_id, payload, failures, throttles)
+
+
+@dataclass
+class Usage:
+    """What one function ran on one day (UTC) on one architecture. `mb_ms` is memory times billed time."""
+
+    requests: int = 0
+    errors: int = 0
+    throttles: int = 0
+    cold_starts: int = 0
+    billed_ms: int = 0
+    mb_ms: int = 0
+
+
+_EVENT_CONFIG = Record(EventConfig)
+_USAGE = Record(Usage)
+
+
+def find_event_config(tx: ReadTransaction, scope: Scope, name: str, qualifier: str) -> EventConfig | None:
+    return _EVENT_CONFIG.find(tx.get(room(scope, "async", name, qualifier or LATEST)))
+
+
+def put_event_config(tx: Transaction, scope: Scope, name: str, config: EventConfig) -> None:
+    tx.put(room(scope, "async", name, config.qualifier), _EVENT_CONFIG.dump(config))
+
+
+def delete_event_config(tx: Transaction, scope: Scope, name: str, qualifier: str) -> None:
+    tx.delete(room(scope, "async", name, qualifier or LATEST))
+
+
+def event_configs(tx: ReadTransaction, scope: Scope, name: str, *, after: str = "") -> Iterator[EventConfig]:
+    begin = room(scope, "async", name, after + "\0") if after else None
+    for _, value in tx.range(room(scope, "async", name), begin=begin):
+        yield _EVENT_CONFIG.load(value)
+
+
+def add_usage(tx: Transaction, scope: Scope, day: str, name: str, architecture: str, more: Usage) -> None:
+    key = room(scope, "usage", day, name, architecture)
+    known = _USAGE.find(tx.get(key)) or Usage()
+    for member in Usage.__dataclass_fields__:
+        setattr(known, member, getattr(known, member) + getattr(more, member))
+    tx.put(key, _USAGE.dump(known))
+
+
+def usage(
+    tx: ReadTransaction, scope: Scope, *, day_first: str = "", day_last: str = "9"
+) -> Iterator[tuple[str, str, str, Usage]]:
+    """(day, function, architecture, what was run), by day; days are YYYY-MM-DD, both bounds included."""
+    prefix = room(scope, "usage")
+    for key, value in tx.range(prefix, begin=(*prefix, day_first), end=(*prefix, day_last + "\0")):
+        yield str(key[-3]), str(key[-2]), str(key[-1]), _USAGE.load(value)

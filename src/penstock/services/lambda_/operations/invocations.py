@@ -10,10 +10,13 @@ from penstock.kernel.errors import Unavailable
 from penstock.kernel.scope import Scope
 from penstock.kernel.streams import ByteStream, StreamTooLong
 from penstock.services.lambda_ import limits, messages, rules, state
-from penstock.services.lambda_.operations import functions, specs
+from penstock.services.lambda_.operations import functions, queueing, specs
+from penstock.services.lambda_.operations.metering import meter_of
 from penstock.services.lambda_.rules import Named
-from penstock.services.lambda_.state import LATEST, Function, Version
+from penstock.services.lambda_.state import LATEST, Event, Function, Version
 from penstock.storage.transactions import ReadTransaction
+
+RESERVED_REASON = "ReservedFunctionConcurrentInvocationLimitExceeded"
 
 
 @operation
@@ -27,12 +30,19 @@ async def invoke(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     function, version = await find_target(ctx, named)
     if kind == "DryRun":
         return {"StatusCode": 204}
+    trace_id = ctx.request.trace_id or new_trace_id(ctx)
+    if kind == "Event":
+        event = Event(
+            ctx.request.request_id, named.qualifier, named.arn, ctx.clock.now_ms(), trace_id, payload or b"{}"
+        )
+        await queueing.enqueue(ctx, named.scope, named.name, event)
+        return {"StatusCode": 202}
     _check_ready(version)
     invocation = Invocation(
         request_id=ctx.request.request_id,
         payload=payload or b"{}",
         invoked_arn=named.arn,
-        trace_id=ctx.request.trace_id or new_trace_id(ctx),
+        trace_id=trace_id,
         client_context=req.get("ClientContext") or "",
     )
     try:
@@ -82,11 +92,18 @@ async def run(ctx: Context, scope: Scope, function: Function, version: Version, 
     pool = ctx.platform.functions
     if pool is None:
         raise Unavailable("this node runs no functions")
-    if function.reserved_concurrency == 0:
-        raise Throttled("ReservedFunctionConcurrentInvocationLimitExceeded")
+    meter = meter_of(ctx.platform)
     spec = await specs.prepare(ctx, scope, version, reserved=function.reserved_concurrency)
-    with ctx.clock.busy():
-        return await pool.invoke(spec, invocation)
+    try:
+        if function.reserved_concurrency == 0:
+            raise Throttled(RESERVED_REASON)
+        with ctx.clock.busy():
+            outcome = await pool.invoke(spec, invocation)
+    except Throttled:
+        meter.on_throttle(scope, version)
+        raise
+    meter.on_outcome(scope, version, outcome)
+    return outcome
 
 
 def new_trace_id(ctx: Context) -> str:

@@ -1,0 +1,88 @@
+"""The documents that Lambda sends about asynchronous invocations.
+
+Source: https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from penstock.services.lambda_ import limits, rules
+from penstock.services.lambda_.state import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an event ended. `condition` is AWS's word; `payload` the function's answer, None where it never ran.
+
+    status_code   200 where the function ran, else what kept it from running (429, 500)
+    """
+
+    condition: str
+    status_code: int
+    invoke_count: int
+    version: str = ""
+    function_error: str = ""
+    payload: bytes | None = None
+
+    @property
+    def is_success(self) -> bool:
+        return self.condition == "Success"
+
+    @property
+    def error_message(self) -> str:
+        """What the function said of its error."""
+        answer = _parsed(self.payload) if self.payload is not None else None
+        text = answer.get("errorMessage") if isinstance(answer, dict) else None
+        return str(text if text is not None else "Rate Exceeded." if self.status_code == 429 else self.condition)
+
+
+def invocation_record(event: Event, function_arn: str, ending: Ending, *, now_ms: int) -> str:
+    """What a destination gets; `function_arn` is qualified."""
+    context: dict[str, Any] = {"statusCode": ending.status_code}
+    if ending.version:
+        context["executedVersion"] = ending.version
+    if ending.function_error:
+        context["functionError"] = ending.function_error
+    record: dict[str, Any] = {
+        "version": "1.0",
+        "timestamp": rules.when(now_ms).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "requestContext": {
+            "requestId": event.request_id,
+            "functionArn": function_arn,
+            "condition": ending.condition,
+            "approximateInvokeCount": ending.invoke_count,
+        },
+        "requestPayload": _parsed(event.payload),
+        "responseContext": context,
+    }
+    if ending.payload is not None:
+        record["responsePayload"] = _parsed(ending.payload)
+    return orjson.dumps(record).decode()
+
+
+def dead_letter_attributes(event: Event, ending: Ending) -> dict[str, dict[str, str]]:
+    """What says in a dead-letter queue or topic why the event is there.
+
+    Source: https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html#invocation-dlq
+    """
+    message = ending.error_message.encode()[: limits.ERROR_MESSAGE_BYTES_MAX.value].decode(errors="ignore")
+    return {
+        "RequestID": {"DataType": "String", "StringValue": event.request_id},
+        "ErrorCode": {"DataType": "Number", "StringValue": str(ending.status_code)},
+        "ErrorMessage": {"DataType": "String", "StringValue": message or " "},
+    }
+
+
+def object_key(function_name: str, now_ms: int, unique: str) -> str:
+    """Where an S3 destination keeps a record."""
+    now = rules.when(now_ms)
+    return f"aws/lambda/async/{function_name}/{now:%Y/%m/%d}/{now:%Y-%m-%dT%H.%M.%S}-{unique}"
+
+
+def _parsed(payload: bytes) -> Any:
+    try:
+        return orjson.loads(payload)
+    except ValueError:
+        return payload.decode("utf-8", "replace")

@@ -1,0 +1,76 @@
+"""What was run, counted in memory and written soon after: daily counters per function.
+
+A crash may lose the last second's counts; AWS's bill is late as well.
+"""
+
+from penstock.engines.functions.ports import Outcome
+from penstock.framework.context import Platform
+from penstock.kernel.scope import Scope
+from penstock.services.lambda_ import rules, state
+from penstock.services.lambda_.operations.wakeups import Wakeup
+from penstock.services.lambda_.state import Usage, Version
+from penstock.storage.transactions import Transaction
+
+_METER = "lambda.meter"
+_Key = tuple[Scope, str, str, str]
+
+
+class Meter:
+    """Counts by account and region, day, function and architecture."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+        self._counts: dict[_Key, Usage] = {}
+        self.wakeup = Wakeup()
+
+    def on_outcome(self, scope: Scope, version: Version, outcome: Outcome) -> None:
+        counts = self._of(scope, version)
+        counts.requests += 1
+        counts.errors += outcome.function_error is not None
+        counts.cold_starts += outcome.is_cold
+        counts.billed_ms += outcome.billed_ms
+        counts.mb_ms += outcome.billed_ms * version.memory_mb
+
+    def on_throttle(self, scope: Scope, version: Version) -> None:
+        self._of(scope, version).throttles += 1
+
+    def _of(self, scope: Scope, version: Version) -> Usage:
+        day = rules.when(self._platform.clock.now_ms()).strftime("%Y-%m-%d")
+        if not self._counts:
+            self.wakeup.signal()
+        return self._counts.setdefault((scope, day, version.name, version.architecture), Usage())
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._counts
+
+    async def flush(self) -> None:
+        """Write what was counted; on Unavailable it is kept for the next time."""
+        counts, self._counts = self._counts, {}
+        if not counts:
+            return
+
+        def write(tx: Transaction) -> None:
+            for (scope, day, name, architecture), more in counts.items():
+                state.add_usage(tx, scope, day, name, architecture, more)
+
+        try:
+            await self._platform.store.transact(write)
+        except Exception:
+            for key, more in counts.items():
+                self._counts[key] = _sum(more, self._counts.get(key))
+            raise
+
+
+def _sum(first: Usage, second: Usage | None) -> Usage:
+    if second is None:
+        return first
+    names = Usage.__dataclass_fields__
+    return Usage(**{name: getattr(first, name) + getattr(second, name) for name in names})
+
+
+def meter_of(platform: Platform) -> Meter:
+    meter: Meter | None = platform.volatile.get(_METER)
+    if meter is None:
+        meter = platform.volatile[_METER] = Meter(platform)
+    return meter

@@ -1,0 +1,64 @@
+"""Asynchronous events: accepted durably, and whoever runs them told at the commit."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from penstock.framework.context import Context, Platform
+from penstock.kernel.scope import Scope
+from penstock.services.lambda_ import state
+from penstock.services.lambda_.operations.wakeups import Wakeup
+from penstock.services.lambda_.state import Event
+from penstock.storage.transactions import Transaction
+
+_LINE = "lambda.line"
+FunctionKey = tuple[Scope, str]
+
+
+class Line:
+    """Which functions' queues may hold something new.
+
+    A queue is looked at on every wakeup from before a send begins until it is known to have ended; so an event whose
+    sender was cancelled in the middle of the commit isn't overlooked.
+    """
+
+    def __init__(self) -> None:
+        self.wakeup = Wakeup()
+        self._sending: Counter[FunctionKey] = Counter()
+        self._marked: set[FunctionKey] = set()
+
+    @contextmanager
+    def sending(self, key: FunctionKey) -> Iterator[None]:
+        self._sending[key] += 1
+        yield
+        self._sending[key] -= 1
+        if not self._sending[key]:
+            del self._sending[key]
+        self.mark(key)
+
+    def mark(self, key: FunctionKey) -> None:
+        self._marked.add(key)
+        self.wakeup.signal()
+
+    def take(self) -> set[FunctionKey]:
+        marked, self._marked = self._marked, set()
+        return marked | set(self._sending)
+
+
+def line_of(platform: Platform) -> Line:
+    line: Line | None = platform.volatile.get(_LINE)
+    if line is None:
+        line = platform.volatile[_LINE] = Line()
+        platform.store.on_commit(("lambda-events",), line.wakeup.signal)
+    return line
+
+
+async def enqueue(ctx: Context, scope: Scope, name: str, event: Event) -> None:
+    """On return the event is durable and its consumer is awake."""
+
+    def send(tx: Transaction) -> None:
+        state.note_events(tx, scope, name)
+        state.events_of(scope, name).send(tx, event.encode(), id=event.request_id, now_ms=event.sent_ms)
+
+    with line_of(ctx.platform).sending((scope, name)):
+        await ctx.store.transact(send)
