@@ -109,9 +109,8 @@ def _convert(value: Any, kind: Any, name: str) -> Any:
         return Path(value)
     if not isinstance(value, str):
         raise ConfigError(f"{name} must be text, not {value!r}")
-    if choices := get_args(kind):
-        if value not in choices:
-            raise ConfigError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+    if (choices := get_args(kind)) and value not in choices:
+        raise ConfigError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
     return value
 
 
