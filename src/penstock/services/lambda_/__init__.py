@@ -2,11 +2,39 @@
 
 from penstock.framework.service import Service
 from penstock.services.lambda_ import background
-from penstock.services.lambda_.operations import access, functions, invocations
+from penstock.services.lambda_.operations import (
+    access,
+    aliases,
+    concurrency,
+    event_invoke_configs,
+    functions,
+    invocations,
+    layers,
+    permissions,
+    tags,
+    updates,
+    versions,
+)
 from penstock.services.lambda_.operations.log_shipper import LogShipper
 from penstock.services.lambda_.operations.packages import CODE_PATH, download
 from penstock.services.lambda_.operations.role_credentials import RoleCredentials
 
 __all__ = ["CODE_PATH", "SERVICE", "LogShipper", "RoleCredentials", "download"]
 
-SERVICE = Service("lambda", operations=[functions, invocations], background=background, access=access.ACCESS)
+SERVICE = Service(
+    "lambda",
+    operations=[
+        functions,
+        updates,
+        versions,
+        aliases,
+        layers,
+        permissions,
+        tags,
+        concurrency,
+        event_invoke_configs,
+        invocations,
+    ],
+    background=background,
+    access=access.ACCESS,
+)

@@ -16,7 +16,7 @@ from penstock.kernel.errors import ServiceError, Unavailable
 from penstock.kernel.scope import Scope
 from penstock.services.lambda_ import events, limits, state
 from penstock.services.lambda_.events import Ending
-from penstock.services.lambda_.operations import invocations, specs
+from penstock.services.lambda_.operations import invocations, packages, specs
 from penstock.services.lambda_.operations.metering import meter_of
 from penstock.services.lambda_.operations.queueing import FunctionKey, line_of
 from penstock.services.lambda_.operations.role_credentials import role_principal
@@ -57,11 +57,12 @@ async def activate(ctx: Context, intent: Intent) -> None:
     if version is None:
         return
     spec = await specs.prepare(ctx, ctx.scope, version, reserved=None)
+    now_ms = ctx.clock.now_ms()
 
     def finish(tx: Transaction) -> None:
         current = find(tx)
         if current is not None:
-            _finish(tx, ctx.scope, current)
+            _finish(tx, ctx.scope, current, now_ms=now_ms)
 
     await ctx.store.transact(finish)
     if ctx.platform.functions is not None:
@@ -70,12 +71,15 @@ async def activate(ctx: Context, intent: Intent) -> None:
         await ctx.platform.functions.warm(spec)
 
 
-def _finish(tx: Transaction, scope: Scope, version: Version) -> None:
+def _finish(tx: Transaction, scope: Scope, version: Version, *, now_ms: int) -> None:
     version.state, version.state_reason, version.state_code = "Active", "", ""
     version.update_status, version.update_reason, version.update_code = "Successful", "", ""
     state.put_version(tx, scope, version)
-    if version.version == LATEST:
+    previous = state.find_previous(tx, scope, version.name) if version.version == LATEST else None
+    if previous is not None:
         state.drop_previous(tx, scope, version.name)
+        if not state.is_package_used(tx, scope, version.name, previous.package.blob_id):
+            packages.drop(tx, previous.package, now_ms=now_ms)
 
 
 @background

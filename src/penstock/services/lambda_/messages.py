@@ -208,3 +208,99 @@ def alias_as_qualifier() -> ServiceError:
 
 def version_in_use(arn: str, aliases: list[str]) -> ServiceError:
     return conflict(f"Version {arn} is referenced by alias(es): {', '.join(aliases)}. Deletion is not allowed.")
+
+
+def unpublished_only() -> ServiceError:
+    return invalid("This operation is permitted on Lambda functions' unpublished version ($LATEST) only.")
+
+
+def other_code(given: str, known: str) -> ServiceError:
+    return invalid(
+        f"CodeSHA256 ({given}) is different from current CodeSHA256 in $LATEST ({known}). "
+        "Please try again with the CodeSHA256 in $LATEST."
+    )
+
+
+def alias_exists(arn: str) -> ServiceError:
+    return conflict(f"Alias already exists: {arn}")
+
+
+def no_such_alias(arn: str) -> ServiceError:
+    return not_found(f"Cannot find alias arn: {arn}")
+
+
+def too_many_weights() -> ServiceError:
+    return invalid("Number of items in AdditionalVersionWeights cannot be greater than 1")
+
+
+def latest_in_routing() -> ServiceError:
+    return invalid("$LATEST is not supported for an alias pointing to more than 1 version")
+
+
+def version_twice_in_routing(version: str) -> ServiceError:
+    return invalid(
+        f"Invalid function version {version}. Function version {version} is already included in routing configuration."
+    )
+
+
+def bad_layer_arn(arn: str) -> ServiceError:
+    return invalid(f"Invalid Layer arn: {arn}")
+
+
+def no_layer_version() -> ServiceError:
+    return not_found("The resource you requested does not exist.")
+
+
+def policy_of_latest() -> ServiceError:
+    return invalid("We currently do not support adding policies for $LATEST.")
+
+
+def statement_exists(sid: str) -> ServiceError:
+    return conflict(
+        f"The statement id ({sid}) provided already exists. Please provide a new statement id, or remove the existing "
+        "statement."
+    )
+
+
+def no_statement(sid: str) -> ServiceError:
+    return not_found(f"Statement {sid} is not found in resource policy.")
+
+
+def no_policy() -> ServiceError:
+    return not_found("The resource you requested does not exist.")
+
+
+def policy_too_long(size: int, bytes_max: int) -> ServiceError:
+    text = f"The final policy size ({size}) is bigger than the limit ({bytes_max})."
+    return ServiceError("PolicyLengthExceededException", text, fields={"Type": "User"})
+
+
+def tags_of_versions() -> ServiceError:
+    return invalid("Tags on function aliases and versions are not supported. Please specify a function ARN.")
+
+
+def too_many_tags(count_max: int) -> ServiceError:
+    return invalid(f"Number of tags exceeds resource tag limit of {count_max}")
+
+
+def too_little_unreserved(count_min: int) -> ServiceError:
+    return invalid(
+        "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below "
+        f"its minimum value of [{count_min}]."
+    )
+
+
+def no_event_settings() -> ServiceError:
+    return invalid("You must specify at least one of error handling or destination setting.")
+
+
+def no_event_config(arn: str) -> ServiceError:
+    return not_found(f"The function {arn} doesn't have an EventInvokeConfig")
+
+
+def bad_destination(condition: str, target: str) -> ServiceError:
+    return invalid(f"The provided destination config DestinationConfig({condition}={target}) is invalid.")
+
+
+def destination_is_itself() -> ServiceError:
+    return invalid("You can't specify the function as a destination for itself.")

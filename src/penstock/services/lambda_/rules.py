@@ -261,3 +261,59 @@ def parse_marker(marker: str | None) -> tuple[str, int]:
         return str(name), int(number)
     except (ValueError, TypeError):
         raise messages.bad_marker() from None
+
+
+def is_same(published: Version, latest: Version) -> bool:
+    """Whether publishing `latest` again would make nothing new."""
+    return _substance(published) == _substance(latest)
+
+
+def _substance(version: Version) -> tuple[Any, ...]:
+    return (
+        version.package.sha256,
+        version.role,
+        version.runtime,
+        version.handler,
+        version.timeout_s,
+        version.memory_mb,
+        version.ephemeral_mb,
+        version.environment,
+        [layer.arn for layer in version.layers],
+        version.architecture,
+        version.dead_letter_arn,
+        version.tracing,
+        version.logging,
+        version.kept,
+    )
+
+
+def statement_of(named: Named, req: Mapping[str, Any]) -> dict[str, Any]:
+    """The policy statement that AddPermission's members mean."""
+    principal: str | dict[str, str] = req["Principal"]
+    if re.fullmatch(r"\d{12}", req["Principal"]):
+        principal = {"AWS": f"arn:{named.scope.partition}:iam::{req['Principal']}:root"}
+    elif arn.is_arn(req["Principal"]):
+        principal = {"AWS": req["Principal"]}
+    elif req["Principal"] != "*":
+        principal = {"Service": req["Principal"]}
+    statement: dict[str, Any] = {
+        "Sid": req["StatementId"],
+        "Effect": "Allow",
+        "Principal": principal,
+        "Action": req["Action"],
+        "Resource": named.arn,
+    }
+    equals = {
+        "AWS:SourceAccount": req.get("SourceAccount"),
+        "lambda:EventSourceToken": req.get("EventSourceToken"),
+        "lambda:FunctionUrlAuthType": req.get("FunctionUrlAuthType"),
+        "aws:PrincipalOrgID": req.get("PrincipalOrgID"),
+    }
+    condition: dict[str, dict[str, str]] = {}
+    if any(equals.values()):
+        condition["StringEquals"] = {key: value for key, value in equals.items() if value}
+    if req.get("SourceArn"):
+        condition["ArnLike"] = {"AWS:SourceArn": req["SourceArn"]}
+    if req.get("InvokedViaFunctionUrl") is not None:
+        condition["Bool"] = {"lambda:InvokedViaFunctionUrl": "true" if req["InvokedViaFunctionUrl"] else "false"}
+    return statement | ({"Condition": condition} if condition else {})

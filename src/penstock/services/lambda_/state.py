@@ -41,8 +41,11 @@ class Package:
 
 @dataclass
 class LayerUse:
+    """A layer version as a function holds it: it outlives the version's deletion. No package: managed by AWS."""
+
     arn: str
     size: int
+    package: Package | None = None
 
 
 @dataclass
@@ -236,7 +239,9 @@ def is_package_used(tx: ReadTransaction, scope: Scope, name: str, blob_id: str) 
 
 def code_bytes(tx: ReadTransaction, scope: Scope) -> int:
     """What counts against the account's code storage."""
-    return sum(version.package.size for version in every_version(tx, scope))
+    return sum(version.package.size for version in every_version(tx, scope)) + sum(
+        layer.package.size for layer in layers(tx, scope)
+    )
 
 
 def copy_version(latest: Version, number: str, *, config_id: str, revision_id: str) -> Version:
@@ -328,3 +333,86 @@ def usage(
     prefix = room(scope, "usage")
     for key, value in tx.range(prefix, begin=(*prefix, day_first), end=(*prefix, day_last + "\0")):
         yield str(key[-3]), str(key[-2]), str(key[-1]), _USAGE.load(value)
+
+
+@dataclass
+class LayerVersion:
+    name: str
+    number: int
+    package: Package
+    created_ms: int
+    description: str = ""
+    runtimes: list[str] = field(default_factory=list)
+    architectures: list[str] = field(default_factory=list)
+    license: str = ""
+
+
+@dataclass
+class Policy:
+    """A resource policy; the statements as AWS shows them."""
+
+    revision_id: str
+    statements: list[dict[str, Any]] = field(default_factory=list)
+
+    def document(self) -> str:
+        return orjson.dumps({"Version": "2012-10-17", "Id": "default", "Statement": self.statements}).decode()
+
+
+_LAYER = Record(LayerVersion)
+_POLICY = Record(Policy)
+
+
+def layer_arn(scope: Scope, name: str, number: int | None = None) -> str:
+    tail = "" if number is None else f":{number}"
+    return f"arn:{scope.partition}:lambda:{scope.region}:{scope.account_id}:layer:{name}{tail}"
+
+
+def next_layer_number(tx: Transaction, scope: Scope, name: str) -> int:
+    """Numbers are never given out twice, not even after a deletion."""
+    key = room(scope, "layer-next", name)
+    number = int(tx.get(key) or b"0") + 1
+    tx.put(key, str(number).encode())
+    return number
+
+
+def find_layer(tx: ReadTransaction, scope: Scope, name: str, number: int) -> LayerVersion | None:
+    return _LAYER.find(tx.get(room(scope, "layer", name, number)))
+
+
+def put_layer(tx: Transaction, scope: Scope, layer: LayerVersion) -> None:
+    tx.put(room(scope, "layer", layer.name, layer.number), _LAYER.dump(layer))
+
+
+def delete_layer(tx: Transaction, scope: Scope, name: str, number: int) -> None:
+    tx.delete(room(scope, "layer", name, number))
+
+
+def layers(tx: ReadTransaction, scope: Scope) -> Iterator[LayerVersion]:
+    """By name, then number."""
+    for _, value in tx.range(room(scope, "layer")):
+        yield _LAYER.load(value)
+
+
+def layer_versions_backward(tx: ReadTransaction, scope: Scope, name: str, *, before: int) -> Iterator[LayerVersion]:
+    prefix = room(scope, "layer", name)
+    for _, value in tx.range(prefix, end=(*prefix, before), reverse=True):
+        yield _LAYER.load(value)
+
+
+def is_blob_used(tx: ReadTransaction, blob_id: str) -> bool:
+    """Whether any function version of any account holds the blob, as its code or as a layer."""
+    wanted = blob_id.encode()
+    return any(wanted in value for key, value in tx.range(("lambda",)) if key[3] in ("version", "previous"))
+
+
+def find_policy(tx: ReadTransaction, scope: Scope, name: str, qualifier: str) -> Policy | None:
+    return _POLICY.find(tx.get(room(scope, "policy", name, qualifier)))
+
+
+def put_policy(tx: Transaction, scope: Scope, name: str, qualifier: str, policy: Policy) -> None:
+    """One without statements is none."""
+    key = room(scope, "policy", name, qualifier)
+    if policy.statements:
+        tx.put(key, _POLICY.dump(policy))
+    else:
+        tx.delete(key)

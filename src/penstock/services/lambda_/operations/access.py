@@ -7,33 +7,86 @@ from penstock.framework.authorization import pass_role
 from penstock.framework.context import Context
 from penstock.framework.service import Access, Members, Permission
 from penstock.kernel.errors import ServiceError
-from penstock.services.lambda_ import rules
+from penstock.services.lambda_ import rules, state
+from penstock.storage.transactions import ReadTransaction
 
 _OF_FUNCTIONS = (
     "GetFunction",
     "GetFunctionConfiguration",
     "DeleteFunction",
+    "UpdateFunctionCode",
+    "PublishVersion",
+    "ListVersionsByFunction",
+    "CreateAlias",
+    "GetAlias",
+    "UpdateAlias",
+    "DeleteAlias",
+    "ListAliases",
+    "AddPermission",
+    "RemovePermission",
+    "GetPolicy",
+    "PutFunctionConcurrency",
+    "GetFunctionConcurrency",
+    "DeleteFunctionConcurrency",
+    "PutFunctionEventInvokeConfig",
+    "GetFunctionEventInvokeConfig",
+    "UpdateFunctionEventInvokeConfig",
+    "DeleteFunctionEventInvokeConfig",
+    "ListFunctionEventInvokeConfigs",
+    "TagResource",
+    "UntagResource",
+    "ListTags",
 )
-_OF_NONE = ("ListFunctions",)
+_OF_NONE = ("ListFunctions", "ListLayers", "GetAccountSettings")
+_OF_LAYERS = ("PublishLayerVersion", "ListLayerVersions")
+_OF_LAYER_VERSIONS = ("GetLayerVersion", "DeleteLayerVersion")
 _PASSED_TO = "lambda.amazonaws.com"
 
 
 def _function(ctx: Context, req: Members) -> str:
     try:
-        return rules.named(ctx.scope, str(req.get("FunctionName") or "*"), req.get("Qualifier")).arn
+        text = str(req.get("FunctionName") or req.get("Resource") or "*")
+        return rules.named(ctx.scope, text, req.get("Qualifier")).arn
     except ServiceError:
         return "*"
+
+
+def _layer(ctx: Context, req: Members) -> str:
+    name = str(req.get("LayerName") or "*")
+    return name if name.startswith("arn:") else state.layer_arn(ctx.scope, name)
+
+
+def _layer_version(ctx: Context, req: Members) -> str:
+    return str(req["Arn"]) if req.get("Arn") else f"{_layer(ctx, req)}:{req.get('VersionNumber', '*')}"
 
 
 def _any(ctx: Context, req: Members) -> str:
     return "*"
 
 
+def function_policy(tx: ReadTransaction, ctx: Context, operation: str, req: Members) -> str | None:
+    """The policy of the function, version or alias that the request names."""
+    try:
+        named = rules.named(ctx.scope, str(req.get("FunctionName") or ""), req.get("Qualifier"))
+    except ServiceError:
+        return None
+    policy = state.find_policy(tx, named.scope, named.name, named.qualifier)
+    return None if policy is None else policy.document()
+
+
 ACCESS = Access(
     permissions={
         **{name: [Permission(f"lambda:{name}", _function)] for name in _OF_FUNCTIONS},
         **{name: [Permission(f"lambda:{name}", _any)] for name in _OF_NONE},
+        **{name: [Permission(f"lambda:{name}", _layer)] for name in _OF_LAYERS},
+        **{name: [Permission(f"lambda:{name}", _layer_version)] for name in _OF_LAYER_VERSIONS},
+        "GetLayerVersionByArn": [Permission("lambda:GetLayerVersion", _layer_version)],
         "CreateFunction": [Permission("lambda:CreateFunction", _function), pass_role("Role", _PASSED_TO)],
+        "UpdateFunctionConfiguration": [
+            Permission("lambda:UpdateFunctionConfiguration", _function),
+            pass_role("Role", _PASSED_TO),
+        ],
         "Invoke": [Permission("lambda:InvokeFunction", _function)],
     },
+    resource_policy=function_policy,
 )

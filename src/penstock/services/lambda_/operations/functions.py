@@ -10,9 +10,9 @@ from penstock.kernel import arn
 from penstock.kernel.errors import ServiceError
 from penstock.kernel.scope import Scope, root_principal, service_principal
 from penstock.services.lambda_ import limits, messages, rules, state
-from penstock.services.lambda_.operations import packages
+from penstock.services.lambda_.operations import layers, packages
 from penstock.services.lambda_.rules import Named
-from penstock.services.lambda_.state import LATEST, Function, LayerUse, Package, Version
+from penstock.services.lambda_.state import LATEST, Function, Package, Version
 from penstock.storage import outbox
 from penstock.storage.transactions import ReadTransaction, Transaction
 
@@ -30,7 +30,8 @@ async def create_function(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     def create(tx: Transaction) -> Version:
         _check_absent(tx, named)
         packages.check_storage(tx, named.scope, package.size)
-        version.layers = layer_uses(tx, named.scope, version, req.get("Layers") or ())
+        version.layers = layers.uses(tx, req.get("Layers") or ())
+        layers.check_size(version)
         function = Function(named.name, now_ms, tags=dict(req.get("Tags") or {}))
         state.put_version(tx, named.scope, version)
         activate_later(tx, named.scope, version, now_ms=now_ms)
@@ -228,15 +229,9 @@ def publish(
     function.version_last += 1
     published = state.copy_version(latest, str(function.version_last), config_id=ids[0], revision_id=ids[1])
     published.modified_ms = now_ms
+    published.update_status, published.update_reason, published.update_code = "Successful", "", ""
     state.put_function(tx, scope, function)
     state.put_version(tx, scope, published)
     if published.state == "Pending":
         activate_later(tx, scope, published, now_ms=now_ms)
     return published
-
-
-def layer_uses(
-    tx: ReadTransaction, scope: Scope, version: Version, arns: list[str] | tuple[str, ...]
-) -> list[LayerUse]:
-    """The layers as they are, in order. Raises InvalidParameterValueException for one that isn't there."""
-    return [LayerUse(layer, 0) for layer in arns]

@@ -28,11 +28,16 @@ async def receive(ctx: Context, code: dict[str, Any], *, operation: str) -> Pack
 
 
 async def keep(ctx: Context, archive: bytes) -> Package:
-    unzipped = await asyncio.to_thread(_inspect, archive)
+    unzipped = await unzipped_bytes(archive)
     info = await ctx.blobs.put(
         stream_of(archive), digests={"sha256": hashlib.sha256}, bytes_max=limits.S3_ZIPPED_BYTES_MAX.value
     )
     return Package(info.id, info.size, base64.b64encode(info.digests["sha256"]).decode(), unzipped)
+
+
+async def unzipped_bytes(archive: bytes) -> int:
+    """How many bytes the archive holds by its own account. Raises InvalidParameterValueException for a bad one."""
+    return await asyncio.to_thread(_inspect, archive)
 
 
 async def fetch(ctx: Context, code: dict[str, Any], *, operation: str) -> bytes:
@@ -85,7 +90,6 @@ async def _fetch_from_s3(ctx: Context, code: dict[str, Any]) -> bytes:
 
 
 def _inspect(archive: bytes) -> int:
-    """How many bytes the archive holds by its own account."""
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as package:
             entries = package.infolist()

@@ -47,6 +47,7 @@ async def _build(ctx: Context, scope: Scope, version: Version) -> FunctionSpec:
         runtime=version.runtime,
         handler=version.handler,
         code_dir=await _unpacked(ctx, version.package),
+        layer_dirs=tuple([await _unpacked(ctx, layer.package) for layer in version.layers if layer.package]),
         memory_mb=version.memory_mb,
         timeout_s=version.timeout_s,
         ephemeral_mb=version.ephemeral_mb,

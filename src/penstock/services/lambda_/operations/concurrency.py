@@ -1,0 +1,74 @@
+"""Reserved concurrency, and what the account has.
+
+Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
+"""
+
+from typing import Any
+
+from penstock.framework.context import Context
+from penstock.framework.service import operation
+from penstock.kernel.scope import Scope
+from penstock.services.lambda_ import limits, messages, rules, state
+from penstock.services.lambda_.operations import functions
+from penstock.storage.transactions import ReadTransaction, Transaction
+
+
+@operation
+async def put_function_concurrency(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
+    named = rules.named(ctx.scope, req["FunctionName"])
+    wanted = int(req["ReservedConcurrentExecutions"])
+
+    def put(tx: Transaction) -> None:
+        function = functions.get_function_record(tx, named)
+        left = _unreserved(tx, named.scope) + (function.reserved_concurrency or 0) - wanted
+        if wanted and left < limits.UNRESERVED_CONCURRENCY_MIN.value:
+            raise messages.too_little_unreserved(limits.UNRESERVED_CONCURRENCY_MIN.value)
+        function.reserved_concurrency = wanted
+        state.put_function(tx, named.scope, function)
+
+    await ctx.store.transact(put)
+    return {"ReservedConcurrentExecutions": wanted}
+
+
+@operation
+async def get_function_concurrency(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
+    named = rules.named(ctx.scope, req["FunctionName"])
+    function = await ctx.store.read(lambda tx: functions.get_function_record(tx, named))
+    reserved = function.reserved_concurrency
+    return {} if reserved is None else {"ReservedConcurrentExecutions": reserved}
+
+
+@operation
+async def delete_function_concurrency(ctx: Context, req: dict[str, Any]) -> None:
+    named = rules.named(ctx.scope, req["FunctionName"])
+
+    def delete(tx: Transaction) -> None:
+        function = functions.get_function_record(tx, named)
+        function.reserved_concurrency = None
+        state.put_function(tx, named.scope, function)
+
+    await ctx.store.transact(delete)
+
+
+@operation
+async def get_account_settings(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
+    def read(tx: ReadTransaction) -> tuple[int, int, int]:
+        count = sum(1 for _ in state.functions(tx, ctx.scope))
+        return _unreserved(tx, ctx.scope), state.code_bytes(tx, ctx.scope), count
+
+    unreserved, code_bytes, count = await ctx.store.read(read)
+    return {
+        "AccountLimit": {
+            "TotalCodeSize": limits.CODE_STORAGE_BYTES_MAX.value,
+            "CodeSizeUnzipped": limits.UNZIPPED_BYTES_MAX.value,
+            "CodeSizeZipped": limits.ZIPPED_BYTES_MAX.value,
+            "ConcurrentExecutions": limits.CONCURRENCY.value,
+            "UnreservedConcurrentExecutions": unreserved,
+        },
+        "AccountUsage": {"TotalCodeSize": code_bytes, "FunctionCount": count},
+    }
+
+
+def _unreserved(tx: ReadTransaction, scope: Scope) -> int:
+    reserved = sum(function.reserved_concurrency or 0 for function in state.functions(tx, scope))
+    return limits.CONCURRENCY.value - reserved

@@ -1,0 +1,107 @@
+"""Functions' code and configuration, changed."""
+
+import base64
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from penstock.framework.context import Context
+from penstock.framework.service import operation
+from penstock.kernel.errors import ServiceError
+from penstock.services.lambda_ import messages, rules, state
+from penstock.services.lambda_.operations import functions, layers, packages
+from penstock.services.lambda_.rules import Named
+from penstock.services.lambda_.state import LATEST, Package, Version
+from penstock.storage.transactions import ReadTransaction, Transaction
+
+
+@operation
+async def update_function_code(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
+    named = _unqualified(ctx, req)
+    if req.get("ImageUri"):
+        raise messages.image_packages()
+    await ctx.store.read(lambda tx: _updatable(tx, named, req))
+    archive = await packages.fetch(ctx, req, operation="UpdateFunctionCode")
+    if req.get("DryRun"):
+        return await _dry_run(ctx, named, req, archive)
+    package = await packages.keep(ctx, archive)
+
+    def change(tx: Transaction, version: Version) -> None:
+        packages.check_storage(tx, named.scope, package.size)
+        version.package = package
+        version.architecture = (req.get("Architectures") or [version.architecture])[0]
+        layers.check_size(version)
+
+    try:
+        return await _update(ctx, named, req, change)
+    except ServiceError:
+        await ctx.blobs.delete(package.blob_id)
+        raise
+
+
+@operation
+async def update_function_configuration(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
+    named = _unqualified(ctx, req)
+    rules.check_configuration(req)
+    if req.get("Role"):
+        await functions.check_role(ctx, req["Role"])
+
+    def change(tx: Transaction, version: Version) -> None:
+        rules.configure(version, req)
+        if req.get("Layers") is not None:
+            version.layers = layers.uses(tx, req["Layers"])
+            layers.check_size(version)
+
+    return await _update(ctx, named, req, change)
+
+
+def _unqualified(ctx: Context, req: dict[str, Any]) -> Named:
+    named = rules.named(ctx.scope, req["FunctionName"])
+    if named.qualifier not in ("", LATEST):
+        raise messages.unpublished_only()
+    return replace(named, qualifier="")
+
+
+def _updatable(tx: ReadTransaction, named: Named, req: dict[str, Any]) -> Version:
+    """$LATEST, if it may be changed now. Raises ResourceConflictException, PreconditionFailedException."""
+    version = functions.get_version(tx, named)
+    if req.get("RevisionId") and req["RevisionId"] != version.revision_id:
+        raise messages.revision_mismatch()
+    if version.state == "Pending":
+        raise messages.not_ready(version.state)
+    if version.update_status == "InProgress":
+        raise messages.update_in_progress(named.arn)
+    return version
+
+
+async def _update(
+    ctx: Context, named: Named, req: dict[str, Any], change: Callable[[Transaction, Version], None]
+) -> dict[str, Any]:
+    """Write the change as an update in progress; the version before it is run until its activation has ended."""
+    now_ms = ctx.clock.now_ms()
+    config_id, revision_id = ctx.entropy.token_hex(8), ctx.entropy.uuid()
+    published_ids = ctx.entropy.token_hex(8), ctx.entropy.uuid()
+
+    def write(tx: Transaction) -> Version:
+        version = _updatable(tx, named, req)
+        state.put_previous(tx, named.scope, version)
+        change(tx, version)
+        version.config_id, version.revision_id, version.modified_ms = config_id, revision_id, now_ms
+        version.update_status, version.update_reason, version.update_code = "InProgress", messages.CREATING, "Creating"
+        state.put_version(tx, named.scope, version)
+        functions.activate_later(tx, named.scope, version, now_ms=now_ms)
+        if not req.get("Publish"):
+            return version
+        function = functions.get_function_record(tx, named)
+        return functions.publish(tx, named.scope, function, version, ids=published_ids, now_ms=now_ms)
+
+    written = await ctx.store.transact(write)
+    return rules.configuration(named.scope, written, "" if written.version == LATEST else written.version)
+
+
+async def _dry_run(ctx: Context, named: Named, req: dict[str, Any], archive: bytes) -> dict[str, Any]:
+    version = await ctx.store.read(lambda tx: _updatable(tx, named, req))
+    unzipped = await packages.unzipped_bytes(archive)
+    sha256 = base64.b64encode(hashlib.sha256(archive).digest()).decode()
+    return rules.configuration(named.scope, replace(version, package=Package("", len(archive), sha256, unzipped)))

@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import pytest
+
+from penstock.kernel.errors import ServiceError
+
+from .conftest import create, zipped
+
+PANDAS = "arn:aws:lambda:us-east-1:336392948345:layer:AWSSDKPandas-Python311:12"
+
+
+async def publish(world, text, name="l", **members):
+    content = {"ZipFile": zipped(text, "python/thing.py")}
+    return await world.call("lambda", "PublishLayerVersion", LayerName=name, Content=content, **members)
+
+
+async def test_layers_reach_the_engine_unpacked_and_in_order(world, pool):
+    one, two = await publish(world, "1"), await publish(world, "2", "m")
+    assert (one["Version"], one["LayerVersionArn"]) == (1, f"{one['LayerArn']}:1")
+    layers = [two["LayerVersionArn"], one["LayerVersionArn"]]
+    created = await create(world, Layers=layers)
+    assert [layer["Arn"] for layer in created["Layers"]] == layers
+    await world.call("lambda", "Invoke", FunctionName="f")
+    spec = pool.invoked[0][0]
+    assert [(Path(folder) / "python/thing.py").read_text() for folder in spec.layer_dirs] == ["2", "1"]
+
+
+async def test_versions_of_a_layer_are_counted_listed_and_found(world):
+    await publish(world, "1", CompatibleRuntimes=["python3.11"])
+    second = await publish(world, "2", Description="d", CompatibleRuntimes=["python3.12"])
+    await publish(world, "1", "m")
+    got = await world.call("lambda", "GetLayerVersion", LayerName="l", VersionNumber=2)
+    assert got["Content"]["CodeSha256"] == second["Content"]["CodeSha256"]
+    assert (got["Description"], got["CompatibleRuntimes"]) == ("d", ["python3.12"])
+    by_arn = await world.call("lambda", "GetLayerVersionByArn", Arn=second["LayerVersionArn"])
+    assert by_arn["Version"] == 2
+    page = await world.call("lambda", "ListLayerVersions", LayerName="l", MaxItems=1)
+    rest = await world.call("lambda", "ListLayerVersions", LayerName="l", Marker=page["NextMarker"])
+    assert [layer["Version"] for layer in page["LayerVersions"] + rest["LayerVersions"]] == [2, 1]
+    layers = (await world.call("lambda", "ListLayers", CompatibleRuntime="python3.11"))["Layers"]
+    assert [(layer["LayerName"], layer["LatestMatchingVersion"]["Version"]) for layer in layers] == [("l", 1)]
+
+
+async def test_a_deleted_version_is_gone_but_functions_keep_it_and_its_number_is_not_given_again(world, pool):
+    layer = await publish(world, "1")
+    await create(world, Layers=[layer["LayerVersionArn"]])
+    await world.call("lambda", "DeleteLayerVersion", LayerName="l", VersionNumber=1)
+    with pytest.raises(ServiceError, match="does not exist"):
+        await world.call("lambda", "GetLayerVersion", LayerName="l", VersionNumber=1)
+    with pytest.raises(ServiceError, match=r"Layer version .*:layer:l:1 does not exist"):
+        await create(world, "g", Layers=[layer["LayerVersionArn"]])
+    await world.advance(61)
+    world.platform.volatile.clear()
+    await world.call("lambda", "Invoke", FunctionName="f")
+    assert len(pool.invoked[0][0].layer_dirs) == 1
+    assert (await publish(world, "1"))["Version"] == 2
+
+
+async def test_the_public_pandas_layer_is_taken(world):
+    created = await create(world, Layers=[PANDAS])
+    assert created["Layers"] == [{"Arn": PANDAS, "CodeSize": 0}]
+
+
+async def test_two_versions_of_one_layer_are_refused(world):
+    first, second = await publish(world, "1"), await publish(world, "2")
+    with pytest.raises(ServiceError, match="Two different versions of the same layer"):
+        await create(world, Layers=[first["LayerVersionArn"], second["LayerVersionArn"]])

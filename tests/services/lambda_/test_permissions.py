@@ -1,0 +1,95 @@
+import orjson
+import pytest
+
+from penstock.kernel.errors import ServiceError
+from penstock.kernel.scope import Principal, service_principal
+
+from .conftest import create
+
+ARN = "arn:aws:lambda:us-east-1:000000000000:function:f"
+S3 = {"StatementId": "s3", "Action": "lambda:InvokeFunction", "Principal": "s3.amazonaws.com"}
+
+
+async def call(world, operation, **params):
+    return await world.call("lambda", operation, **{"FunctionName": "f", **params})
+
+
+async def invoke_as(world, principal, **members):
+    ctx = world.context(principal=principal)
+    return await ctx.call("lambda", "Invoke", {"FunctionName": "f", "InvocationType": "DryRun", **members})
+
+
+async def test_a_permission_is_a_statement_of_the_policy(world):
+    await create(world)
+    added = await call(world, "AddPermission", **S3, SourceArn="arn:aws:s3:::in", SourceAccount="000000000000")
+    statement = orjson.loads(added["Statement"])
+    assert statement == {
+        "Sid": "s3",
+        "Effect": "Allow",
+        "Principal": {"Service": "s3.amazonaws.com"},
+        "Action": "lambda:InvokeFunction",
+        "Resource": ARN,
+        "Condition": {
+            "StringEquals": {"AWS:SourceAccount": "000000000000"},
+            "ArnLike": {"AWS:SourceArn": "arn:aws:s3:::in"},
+        },
+    }
+    got = await call(world, "GetPolicy")
+    assert orjson.loads(got["Policy"]) == {"Version": "2012-10-17", "Id": "default", "Statement": [statement]}
+    with pytest.raises(ServiceError, match=r"The statement id \(s3\) provided already exists") as raised:
+        await call(world, "AddPermission", **S3)
+    assert raised.value.code == "ResourceConflictException"
+    await call(world, "RemovePermission", StatementId="s3", RevisionId=got["RevisionId"])
+    with pytest.raises(ServiceError, match="The resource you requested does not exist"):
+        await call(world, "GetPolicy")
+
+
+async def test_where_iam_is_enforced_a_service_needs_a_permission_for_its_source(world):
+    await create(world)
+    world.platform.auth = "enforce"
+    bucket = service_principal("s3.amazonaws.com", account_id="000000000000", source_arn="arn:aws:s3:::in")
+    other = service_principal("s3.amazonaws.com", account_id="000000000000", source_arn="arn:aws:s3:::out")
+    with pytest.raises(ServiceError, match="lambda:InvokeFunction"):
+        await invoke_as(world, bucket)
+    await call(world, "AddPermission", **S3, SourceArn="arn:aws:s3:::in")
+    assert await invoke_as(world, bucket) == {"StatusCode": 204}
+    for principal, members in ((other, {}), (bucket, {"FunctionName": "f:$LATEST"})):
+        with pytest.raises(ServiceError, match="not authorized to perform: lambda:InvokeFunction"):
+            await invoke_as(world, principal, **members)
+
+
+async def test_a_permission_of_an_alias_is_for_the_alias_alone(world):
+    await create(world, Publish=True)
+    await call(world, "CreateAlias", Name="live", FunctionVersion="1")
+    await call(world, "AddPermission", **S3, Qualifier="live")
+    world.platform.auth = "enforce"
+    service = service_principal("s3.amazonaws.com", account_id="000000000000")
+    assert await invoke_as(world, service, Qualifier="live") == {"StatusCode": 204}
+    with pytest.raises(ServiceError, match="not authorized"):
+        await invoke_as(world, service)
+
+
+async def test_another_account_needs_a_permission_and_its_own_policy(world):
+    await create(world)
+    world.platform.auth = "enforce"
+    stranger = Principal("root", "111122223333", "arn:aws:iam::111122223333:root", "111122223333")
+    with pytest.raises(ServiceError, match="not authorized"):
+        await invoke_as(world, stranger, FunctionName=ARN)
+    await call(world, "AddPermission", **{**S3, "Principal": "111122223333"})
+    assert await invoke_as(world, stranger, FunctionName=ARN) == {"StatusCode": 204}
+
+
+async def test_a_role_that_lambda_may_not_assume_is_refused_where_iam_is_enforced(world):
+    world.platform.auth = "enforce"
+    with pytest.raises(ServiceError, match="cannot be assumed by Lambda"):
+        await create(world)
+    trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    document = orjson.dumps({"Version": "2012-10-17", "Statement": [trust]}).decode()
+    await world.call("iam", "CreateRole", RoleName="worker", AssumeRolePolicyDocument=document)
+    assert (await create(world))["State"] == "Pending"
+
+
+async def test_latest_has_no_policy_of_its_own(world):
+    await create(world)
+    with pytest.raises(ServiceError, match="We currently do not support adding policies for"):
+        await call(world, "AddPermission", **S3, Qualifier="$LATEST")
