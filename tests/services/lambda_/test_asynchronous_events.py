@@ -7,8 +7,7 @@ from penstock.kernel.errors import Unavailable
 from penstock.services import lambda_, s3, sqs
 from penstock.services.lambda_ import state
 from penstock.services.lambda_.state import EventConfig
-
-from .conftest import create, outcome
+from penstock.testkit.functions import create_function, outcome
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:f"
 QUEUE_ARN = "arn:aws:sqs:us-east-1:000000000000:dead"
@@ -54,7 +53,7 @@ def failing(times):
 
 async def test_an_accepted_event_runs_at_once_with_the_request_id_of_its_answer(world, pool):
     async with world.background:
-        await create(world)
+        await create_function(world)
         await send(world)
         await world.advance(0)
         ((_, invocation),) = pool.invoked
@@ -64,7 +63,7 @@ async def test_an_accepted_event_runs_at_once_with_the_request_id_of_its_answer(
 
 async def test_an_event_of_a_pending_function_runs_when_it_is_active(world, pool):
     async with world.background:
-        await create(world, settle=False)
+        await create_function(world, settle=False)
         await send(world)
         await world.advance(1)
         assert len(pool.invoked) == 1
@@ -75,7 +74,7 @@ async def test_function_errors_are_tried_again_after_one_and_two_minutes_and_the
 ):
     async with world.background:
         url = await make_queue(world)
-        await create(world, DeadLetterConfig={"TargetArn": QUEUE_ARN})
+        await create_function(world, DeadLetterConfig={"TargetArn": QUEUE_ARN})
         tries = []
         pool.handler = failing(tries)
         await send(world)
@@ -104,7 +103,7 @@ async def test_function_errors_are_tried_again_after_one_and_two_minutes_and_the
 async def test_maximum_retry_attempts_bounds_the_tries_and_the_destination_is_told(world, pool, retries, tried):
     async with world.background:
         url = await make_queue(world)
-        await create(world)
+        await create_function(world)
         await configure(world, retries_max=retries, on_failure=QUEUE_ARN)
         tries = []
         pool.handler = failing(tries)
@@ -132,7 +131,7 @@ async def test_maximum_retry_attempts_bounds_the_tries_and_the_destination_is_to
 async def test_an_event_of_at_most_a_minute_is_tried_once(world, pool):
     async with world.background:
         url = await make_queue(world)
-        await create(world)
+        await create_function(world)
         await configure(world, age_s_max=60, on_failure=QUEUE_ARN)
         tries = []
         pool.handler = failing(tries)
@@ -146,7 +145,7 @@ async def test_an_event_of_at_most_a_minute_is_tried_once(world, pool):
 async def test_a_success_is_told_to_its_destination(world):
     async with world.background:
         url = await make_queue(world)
-        await create(world)
+        await create_function(world)
         await configure(world, on_success=QUEUE_ARN)
         await send(world)
         await world.advance(0)
@@ -160,7 +159,7 @@ async def test_a_success_is_told_to_its_destination(world):
 async def test_a_failure_may_go_to_a_bucket(world, pool):
     async with world.background:
         await world.call("s3", "CreateBucket", Bucket="failed")
-        await create(world)
+        await create_function(world)
         await configure(world, retries_max=0, on_failure="arn:aws:s3:::failed")
         pool.handler = failing([])
         await send(world)
@@ -173,7 +172,7 @@ async def test_a_failure_may_go_to_a_bucket(world, pool):
 @pytest.mark.parametrize("error", [Throttled("ConcurrentInvocationLimitExceeded"), Unavailable("full")])
 async def test_throttles_back_off_from_a_second_to_five_minutes_and_count_as_no_try(world, pool, error):
     async with world.background:
-        await create(world)
+        await create_function(world)
         times = []
 
         def throttle(spec, invocation):
@@ -196,7 +195,7 @@ async def test_throttles_back_off_from_a_second_to_five_minutes_and_count_as_no_
 async def test_throttles_end_after_six_hours(world, pool):
     async with world.background:
         url = await make_queue(world)
-        await create(world)
+        await create_function(world)
         await configure(world, on_failure=QUEUE_ARN)
 
         def throttle(spec, invocation):
@@ -213,7 +212,7 @@ async def test_throttles_end_after_six_hours(world, pool):
 
 async def test_a_burst_runs_whole_and_a_failed_event_of_the_node_is_not_lost(world, pool):
     async with world.background:
-        await create(world)
+        await create_function(world)
         seen = []
 
         def handler(spec, invocation):
@@ -233,7 +232,7 @@ async def test_a_burst_runs_whole_and_a_failed_event_of_the_node_is_not_lost(wor
 
 
 async def test_events_in_flight_at_a_crash_run_again_at_once_on_the_next_node(world, pool):
-    await create(world)
+    await create_function(world)
     await send(world)
 
     def crash(spec, invocation):
@@ -256,7 +255,7 @@ async def test_events_in_flight_at_a_crash_run_again_at_once_on_the_next_node(wo
 
 async def test_events_of_a_deleted_function_go_with_it(world, pool):
     async with world.background:
-        await create(world)
+        await create_function(world)
         pool.handler = failing([])
         await send(world)
         await world.advance(0)
@@ -268,7 +267,7 @@ async def test_events_of_a_deleted_function_go_with_it(world, pool):
 
 async def test_an_upload_invokes_the_function_that_the_bucket_notifies(world, pool):
     async with world.background:
-        await create(world)
+        await create_function(world)
         await world.call("s3", "CreateBucket", Bucket="uploads")
         wanted = {"LambdaFunctionArn": ARN, "Events": ["s3:ObjectCreated:*"]}
         await world.call(

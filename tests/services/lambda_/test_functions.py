@@ -8,8 +8,7 @@ import pytest
 from penstock.kernel.errors import ServiceError
 from penstock.kernel.streams import stream_of
 from penstock.services.lambda_.operations import packages
-
-from .conftest import ROLE, create, zipped
+from penstock.testkit.functions import ROLE, create_function, zipped
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:f"
 LAYER = "arn:aws:lambda:us-east-1:000000000000:layer:l"
@@ -18,7 +17,7 @@ LAYER = "arn:aws:lambda:us-east-1:000000000000:layer:l"
 async def test_a_created_function_is_pending_then_active_and_keeps_what_it_was_given(world, pool):
     code = zipped()
     members = {"Timeout": 30, "MemorySize": 512, "Environment": {"Variables": {"A1": "x"}}, "Tags": {"team": "data"}}
-    created = await create(world, settle=False, Code={"ZipFile": stream_of(code)}, **members)
+    created = await create_function(world, settle=False, Code={"ZipFile": stream_of(code)}, **members)
     assert (created["FunctionArn"], created["Version"], created["State"]) == (ARN, "$LATEST", "Pending")
     assert created["StateReasonCode"] == "Creating"
     assert created["CodeSha256"] == base64.b64encode(hashlib.sha256(code).digest()).decode()
@@ -36,7 +35,7 @@ async def test_a_created_function_is_pending_then_active_and_keeps_what_it_was_g
 
 async def test_the_location_of_the_code_downloads_the_zip_for_ten_minutes(world):
     code = zipped()
-    await create(world, Code={"ZipFile": code})
+    await create_function(world, Code={"ZipFile": code})
     url = urlsplit((await world.call("lambda", "GetFunction", FunctionName="f"))["Code"]["Location"])
     asked = {name: values[0] for name, values in parse_qs(url.query).items()}
     blob_id = url.path.removeprefix(packages.CODE_PATH)
@@ -50,10 +49,10 @@ async def test_the_location_of_the_code_downloads_the_zip_for_ten_minutes(world)
 async def test_code_comes_from_s3_too(world, pool):
     await world.call("s3", "CreateBucket", Bucket="code")
     await world.call("s3", "PutObject", Bucket="code", Key="f.zip", Body=zipped("x = 1"))
-    await create(world, Code={"S3Bucket": "code", "S3Key": "f.zip"})
+    await create_function(world, Code={"S3Bucket": "code", "S3Key": "f.zip"})
     assert (Path(pool.warmed[0].code_dir) / "app.py").read_text() == "x = 1"
     with pytest.raises(ServiceError, match="S3 Error Code: NoSuchKey. S3 Error Message: The specified key"):
-        await create(world, "g", Code={"S3Bucket": "code", "S3Key": "missing"})
+        await create_function(world, "g", Code={"S3Bucket": "code", "S3Key": "missing"})
 
 
 @pytest.mark.parametrize(
@@ -69,7 +68,7 @@ async def test_code_comes_from_s3_too(world, pool):
     ],
 )
 async def test_every_form_of_the_name_finds_the_function(world, name):
-    await create(world)
+    await create_function(world)
     assert (await world.call("lambda", "GetFunctionConfiguration", FunctionName=name))["FunctionName"] == "f"
 
 
@@ -94,7 +93,7 @@ async def test_every_form_of_the_name_finds_the_function(world, name):
     ],
 )
 async def test_a_name_that_finds_nothing_is_answered_as_aws_does(world, name, qualifier, code, text):
-    await create(world)
+    await create_function(world)
     with pytest.raises(ServiceError) as raised:
         await world.call("lambda", "GetFunction", FunctionName=name, Qualifier=qualifier)
     assert raised.value.code == code
@@ -129,9 +128,9 @@ async def test_a_name_that_finds_nothing_is_answered_as_aws_does(world, name, qu
     ],
 )
 async def test_a_function_that_aws_would_refuse_is_refused_in_its_words(world, members, code, text):
-    await create(world)
+    await create_function(world)
     with pytest.raises(ServiceError) as raised:
-        await create(world, **{"name": members.get("FunctionName", "g"), **_without_name(members)})
+        await create_function(world, **{"name": members.get("FunctionName", "g"), **_without_name(members)})
     assert raised.value.code == code
     assert text in raised.value.message
 
@@ -141,13 +140,13 @@ def _without_name(members):
 
 
 async def test_an_environment_of_exactly_4_kb_is_taken(world):
-    created = await create(world, Environment={"Variables": {"BIG": "x" * 4093}})
+    created = await create_function(world, Environment={"Variables": {"BIG": "x" * 4093}})
     assert len(created["Environment"]["Variables"]["BIG"]) == 4093
 
 
 async def test_functions_are_listed_in_pages(world):
     for name in ("b", "a", "c"):
-        await create(world, name)
+        await create_function(world, name)
     page = await world.call("lambda", "ListFunctions", MaxItems=2)
     assert [f["FunctionName"] for f in page["Functions"]] == ["a", "b"]
     assert "State" not in page["Functions"][0]
@@ -157,7 +156,7 @@ async def test_functions_are_listed_in_pages(world):
 
 
 async def test_a_deleted_function_is_gone_with_its_environments_and_its_package(world, pool):
-    await create(world)
+    await create_function(world)
     assert await world.call("lambda", "DeleteFunction", FunctionName="f") == {"StatusCode": 204}
     assert f"{ARN}:$LATEST" in pool.retired
     with pytest.raises(ServiceError, match="Function not found"):

@@ -5,14 +5,13 @@ import pytest
 from penstock.engines.functions.ports import Throttled
 from penstock.kernel.errors import ServiceError
 from penstock.kernel.streams import stream_of
-
-from .conftest import create, outcome
+from penstock.testkit.functions import create_function, outcome
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:f"
 
 
 async def test_an_invocation_answers_what_the_function_does_and_the_tail_of_its_log(world, pool):
-    await create(world)
+    await create_function(world)
     pool.handler = lambda spec, invocation: outcome(b'{"ok":true}', log=b"END\n")
     answer = await world.call("lambda", "Invoke", FunctionName="f", Payload=stream_of(b'{"a":1}'), LogType="Tail")
     assert answer == {
@@ -28,7 +27,7 @@ async def test_an_invocation_answers_what_the_function_does_and_the_tail_of_its_
 
 
 async def test_a_function_error_is_marked_and_answered_with_200(world, pool):
-    await create(world)
+    await create_function(world)
     pool.handler = lambda spec, invocation: outcome(b'{"errorType":"ValueError"}', error="ValueError")
     answer = await world.call("lambda", "Invoke", FunctionName="f", Payload=b"{}")
     assert (answer["StatusCode"], answer["FunctionError"]) == (200, "Unhandled")
@@ -36,7 +35,7 @@ async def test_a_function_error_is_marked_and_answered_with_200(world, pool):
 
 
 async def test_a_dry_run_runs_nothing(world, pool):
-    await create(world)
+    await create_function(world)
     assert await world.call("lambda", "Invoke", FunctionName="f", InvocationType="DryRun") == {"StatusCode": 204}
     assert pool.invoked == []
 
@@ -62,7 +61,7 @@ async def test_a_dry_run_runs_nothing(world, pool):
     ],
 )
 async def test_an_invocation_that_aws_would_refuse_is_refused_in_its_words(world, pool, members, code, text):
-    await create(world)
+    await create_function(world)
     with pytest.raises(ServiceError) as raised:
         await world.call("lambda", "Invoke", **{"FunctionName": "f", **members})
     assert raised.value.code == code
@@ -71,7 +70,7 @@ async def test_an_invocation_that_aws_would_refuse_is_refused_in_its_words(world
 
 
 async def test_a_throttle_names_its_reason_and_when_to_come_back(world, pool):
-    await create(world)
+    await create_function(world)
 
     def throttle(spec, invocation):
         raise Throttled("ConcurrentInvocationLimitExceeded")
@@ -89,7 +88,7 @@ async def test_a_throttle_names_its_reason_and_when_to_come_back(world, pool):
 
 
 async def test_a_pending_function_is_not_invoked(world):
-    await create(world, settle=False)
+    await create_function(world, settle=False)
     with pytest.raises(ServiceError, match="currently in the following state: Pending") as raised:
         await world.call("lambda", "Invoke", FunctionName="f")
     assert raised.value.status == 409

@@ -3,8 +3,7 @@ from pathlib import Path
 import pytest
 
 from penstock.kernel.errors import ServiceError
-
-from .conftest import create, zipped
+from penstock.testkit.functions import create_function, zipped
 
 PANDAS = "arn:aws:lambda:us-east-1:336392948345:layer:AWSSDKPandas-Python311:12"
 
@@ -18,7 +17,7 @@ async def test_layers_reach_the_engine_unpacked_and_in_order(world, pool):
     one, two = await publish(world, "1"), await publish(world, "2", "m")
     assert (one["Version"], one["LayerVersionArn"]) == (1, f"{one['LayerArn']}:1")
     layers = [two["LayerVersionArn"], one["LayerVersionArn"]]
-    created = await create(world, Layers=layers)
+    created = await create_function(world, Layers=layers)
     assert [layer["Arn"] for layer in created["Layers"]] == layers
     await world.call("lambda", "Invoke", FunctionName="f")
     spec = pool.invoked[0][0]
@@ -43,12 +42,12 @@ async def test_versions_of_a_layer_are_counted_listed_and_found(world):
 
 async def test_a_deleted_version_is_gone_but_functions_keep_it_and_its_number_is_not_given_again(world, pool):
     layer = await publish(world, "1")
-    await create(world, Layers=[layer["LayerVersionArn"]])
+    await create_function(world, Layers=[layer["LayerVersionArn"]])
     await world.call("lambda", "DeleteLayerVersion", LayerName="l", VersionNumber=1)
     with pytest.raises(ServiceError, match="does not exist"):
         await world.call("lambda", "GetLayerVersion", LayerName="l", VersionNumber=1)
     with pytest.raises(ServiceError, match=r"Layer version .*:layer:l:1 does not exist"):
-        await create(world, "g", Layers=[layer["LayerVersionArn"]])
+        await create_function(world, "g", Layers=[layer["LayerVersionArn"]])
     await world.advance(61)
     world.platform.volatile.clear()
     await world.call("lambda", "Invoke", FunctionName="f")
@@ -57,11 +56,11 @@ async def test_a_deleted_version_is_gone_but_functions_keep_it_and_its_number_is
 
 
 async def test_the_public_pandas_layer_is_taken(world):
-    created = await create(world, Layers=[PANDAS])
+    created = await create_function(world, Layers=[PANDAS])
     assert created["Layers"] == [{"Arn": PANDAS, "CodeSize": 0}]
 
 
 async def test_two_versions_of_one_layer_are_refused(world):
     first, second = await publish(world, "1"), await publish(world, "2")
     with pytest.raises(ServiceError, match="Two different versions of the same layer"):
-        await create(world, Layers=[first["LayerVersionArn"], second["LayerVersionArn"]])
+        await create_function(world, Layers=[first["LayerVersionArn"], second["LayerVersionArn"]])

@@ -3,8 +3,7 @@ from dataclasses import replace
 from penstock.engines.functions.ports import FunctionSpec, LogLine
 from penstock.framework.credentials import temporary_credentials
 from penstock.services.lambda_ import LogShipper, RoleCredentials, limits
-
-from .conftest import ROLE
+from penstock.testkit.functions import ROLE
 
 SPEC = FunctionSpec(
     id="f#1",

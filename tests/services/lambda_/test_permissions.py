@@ -3,8 +3,7 @@ import pytest
 
 from penstock.kernel.errors import ServiceError
 from penstock.kernel.scope import Principal, service_principal
-
-from .conftest import create
+from penstock.testkit.functions import create_function
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:f"
 S3 = {"StatementId": "s3", "Action": "lambda:InvokeFunction", "Principal": "s3.amazonaws.com"}
@@ -20,7 +19,7 @@ async def invoke_as(world, principal, **members):
 
 
 async def test_a_permission_is_a_statement_of_the_policy(world):
-    await create(world)
+    await create_function(world)
     added = await call(world, "AddPermission", **S3, SourceArn="arn:aws:s3:::in", SourceAccount="000000000000")
     statement = orjson.loads(added["Statement"])
     assert statement == {
@@ -45,7 +44,7 @@ async def test_a_permission_is_a_statement_of_the_policy(world):
 
 
 async def test_where_iam_is_enforced_a_service_needs_a_permission_for_its_source(world):
-    await create(world)
+    await create_function(world)
     world.platform.auth = "enforce"
     bucket = service_principal("s3.amazonaws.com", account_id="000000000000", source_arn="arn:aws:s3:::in")
     other = service_principal("s3.amazonaws.com", account_id="000000000000", source_arn="arn:aws:s3:::out")
@@ -59,7 +58,7 @@ async def test_where_iam_is_enforced_a_service_needs_a_permission_for_its_source
 
 
 async def test_a_permission_of_an_alias_is_for_the_alias_alone(world):
-    await create(world, Publish=True)
+    await create_function(world, Publish=True)
     await call(world, "CreateAlias", Name="live", FunctionVersion="1")
     await call(world, "AddPermission", **S3, Qualifier="live")
     world.platform.auth = "enforce"
@@ -70,7 +69,7 @@ async def test_a_permission_of_an_alias_is_for_the_alias_alone(world):
 
 
 async def test_another_account_needs_a_permission_and_its_own_policy(world):
-    await create(world)
+    await create_function(world)
     world.platform.auth = "enforce"
     stranger = Principal("root", "111122223333", "arn:aws:iam::111122223333:root", "111122223333")
     with pytest.raises(ServiceError, match="not authorized"):
@@ -82,14 +81,14 @@ async def test_another_account_needs_a_permission_and_its_own_policy(world):
 async def test_a_role_that_lambda_may_not_assume_is_refused_where_iam_is_enforced(world):
     world.platform.auth = "enforce"
     with pytest.raises(ServiceError, match="cannot be assumed by Lambda"):
-        await create(world)
+        await create_function(world)
     trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
     document = orjson.dumps({"Version": "2012-10-17", "Statement": [trust]}).decode()
     await world.call("iam", "CreateRole", RoleName="worker", AssumeRolePolicyDocument=document)
-    assert (await create(world))["State"] == "Pending"
+    assert (await create_function(world))["State"] == "Pending"
 
 
 async def test_latest_has_no_policy_of_its_own(world):
-    await create(world)
+    await create_function(world)
     with pytest.raises(ServiceError, match="We currently do not support adding policies for"):
         await call(world, "AddPermission", **S3, Qualifier="$LATEST")

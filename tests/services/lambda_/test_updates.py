@@ -3,8 +3,7 @@ from pathlib import Path
 import pytest
 
 from penstock.kernel.errors import ServiceError
-
-from .conftest import create, zipped
+from penstock.testkit.functions import create_function, zipped
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:f"
 
@@ -18,7 +17,7 @@ def code_of(spec):
 
 
 async def test_while_code_is_updated_the_old_code_runs_and_afterwards_the_new(world, pool):
-    await create(world, Code={"ZipFile": zipped("old")})
+    await create_function(world, Code={"ZipFile": zipped("old")})
     updated = await call(world, "UpdateFunctionCode", ZipFile=zipped("new"))
     assert (updated["LastUpdateStatus"], updated["State"]) == ("InProgress", "Active")
     await call(world, "Invoke")
@@ -36,7 +35,7 @@ async def test_while_code_is_updated_the_old_code_runs_and_afterwards_the_new(wo
 
 
 async def test_a_configuration_update_changes_what_it_names_and_keeps_the_rest(world, pool):
-    await create(world, Timeout=5, Environment={"Variables": {"A1": "x"}}, Description="d")
+    await create_function(world, Timeout=5, Environment={"Variables": {"A1": "x"}}, Description="d")
     changed = await call(world, "UpdateFunctionConfiguration", MemorySize=256, Environment={"Variables": {}})
     assert (changed["MemorySize"], changed["Timeout"], changed["Description"]) == (256, 5, "d")
     assert "Environment" not in changed
@@ -46,7 +45,7 @@ async def test_a_configuration_update_changes_what_it_names_and_keeps_the_rest(w
 
 
 async def test_a_dry_run_of_new_code_changes_nothing(world):
-    created = await create(world)
+    created = await create_function(world)
     answer = await call(world, "UpdateFunctionCode", ZipFile=zipped("other"), DryRun=True)
     assert answer["CodeSha256"] != created["CodeSha256"]
     assert (await call(world, "GetFunctionConfiguration"))["CodeSha256"] == created["CodeSha256"]
@@ -54,7 +53,7 @@ async def test_a_dry_run_of_new_code_changes_nothing(world):
 
 @pytest.mark.parametrize("operation", ["UpdateFunctionCode", "UpdateFunctionConfiguration", "PublishVersion"])
 async def test_a_revision_that_is_not_the_latest_is_refused(world, operation):
-    await create(world)
+    await create_function(world)
     members = {"ZipFile": zipped()} if operation == "UpdateFunctionCode" else {}
     with pytest.raises(ServiceError, match="Revision Id provided does not match") as raised:
         await call(world, operation, RevisionId="00000000-0000-0000-0000-000000000000", **members)
@@ -62,13 +61,13 @@ async def test_a_revision_that_is_not_the_latest_is_refused(world, operation):
 
 
 async def test_only_latest_can_be_updated(world):
-    await create(world, Publish=True)
+    await create_function(world, Publish=True)
     with pytest.raises(ServiceError, match="unpublished version"):
         await call(world, "UpdateFunctionConfiguration", FunctionName="f:1", Timeout=4)
 
 
 async def test_tags_come_and_go(world):
-    await create(world, Tags={"a": "1"})
+    await create_function(world, Tags={"a": "1"})
     await world.call("lambda", "TagResource", Resource=ARN, Tags={"b": "2"})
     await world.call("lambda", "UntagResource", Resource=ARN, TagKeys=["a"])
     assert await world.call("lambda", "ListTags", Resource=ARN) == {"Tags": {"b": "2"}}
@@ -77,7 +76,7 @@ async def test_tags_come_and_go(world):
 
 
 async def test_reserved_concurrency_reaches_the_engine_and_leaves_100_for_the_rest(world, pool):
-    await create(world)
+    await create_function(world)
     assert await call(world, "PutFunctionConcurrency", ReservedConcurrentExecutions=900)
     await call(world, "Invoke")
     assert pool.invoked[0][0].reserved_concurrency == 900
@@ -95,7 +94,7 @@ async def test_reserved_concurrency_reaches_the_engine_and_leaves_100_for_the_re
 async def test_a_function_without_concurrency_is_throttled_and_its_events_are_given_up_at_once(world, pool):
     async with world.background:
         await world.call("sqs", "CreateQueue", QueueName="dead")
-        await create(world, DeadLetterConfig={"TargetArn": "arn:aws:sqs:us-east-1:000000000000:dead"})
+        await create_function(world, DeadLetterConfig={"TargetArn": "arn:aws:sqs:us-east-1:000000000000:dead"})
         await call(world, "PutFunctionConcurrency", ReservedConcurrentExecutions=0)
         with pytest.raises(ServiceError, match="Rate Exceeded") as raised:
             await call(world, "Invoke")

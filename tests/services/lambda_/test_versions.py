@@ -3,8 +3,7 @@ from collections import Counter
 import pytest
 
 from penstock.kernel.errors import ServiceError
-
-from .conftest import create, zipped
+from penstock.testkit.functions import create_function, zipped
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:f"
 
@@ -19,7 +18,7 @@ async def update(world, text):
 
 
 async def test_publishing_makes_a_version_only_where_something_changed(world, pool):
-    await create(world)
+    await create_function(world)
     first = await call(world, "PublishVersion", Description="one")
     assert (first["Version"], first["FunctionArn"], first["Description"]) == ("1", f"{ARN}:1", "one")
     assert (await call(world, "PublishVersion"))["Version"] == "1"
@@ -38,20 +37,20 @@ async def test_publishing_makes_a_version_only_where_something_changed(world, po
 
 
 async def test_publishing_names_the_code_it_means(world):
-    created = await create(world)
+    created = await create_function(world)
     assert (await call(world, "PublishVersion", CodeSha256=created["CodeSha256"]))["Version"] == "1"
     with pytest.raises(ServiceError, match="is different from current CodeSHA256 in"):
         await call(world, "PublishVersion", CodeSha256="other")
 
 
 async def test_creating_with_publish_answers_version_one(world):
-    created = await create(world, Publish=True)
+    created = await create_function(world, Publish=True)
     assert (created["Version"], created["FunctionArn"]) == ("1", f"{ARN}:1")
     assert (await call(world, "GetFunctionConfiguration", Qualifier="1"))["State"] == "Active"
 
 
 async def test_an_alias_routes_its_share_to_a_second_version(world, pool):
-    await create(world, Publish=True)
+    await create_function(world, Publish=True)
     await update(world, "new")
     await call(world, "PublishVersion")
     routing = {"AdditionalVersionWeights": {"2": 0.25}}
@@ -92,7 +91,7 @@ async def test_an_alias_routes_its_share_to_a_second_version(world, pool):
     ],
 )
 async def test_an_alias_that_aws_would_refuse_is_refused(world, members, code, text):
-    await create(world, Publish=True)
+    await create_function(world, Publish=True)
     await call(world, "CreateAlias", Name="taken", FunctionVersion="1")
     with pytest.raises(ServiceError) as raised:
         await call(world, "CreateAlias", **{"Name": "a", **members})
@@ -101,7 +100,7 @@ async def test_an_alias_that_aws_would_refuse_is_refused(world, members, code, t
 
 
 async def test_event_settings_belong_to_a_qualifier(world):
-    await create(world)
+    await create_function(world)
     await world.call("sqs", "CreateQueue", QueueName="q")
     queue = "arn:aws:sqs:us-east-1:000000000000:q"
     with pytest.raises(ServiceError, match="doesn't have an EventInvokeConfig") as raised:
@@ -132,6 +131,6 @@ async def test_event_settings_belong_to_a_qualifier(world):
     ],
 )
 async def test_event_settings_that_aws_would_refuse_are_refused(world, destination, text):
-    await create(world)
+    await create_function(world)
     with pytest.raises(ServiceError, match=text):
         await call(world, "PutFunctionEventInvokeConfig", DestinationConfig=destination)

@@ -17,9 +17,10 @@ from penstock.kernel.scope import Scope
 from penstock.services.lambda_ import events, limits, state
 from penstock.services.lambda_.events import Ending
 from penstock.services.lambda_.operations import invocations, packages, specs
+from penstock.services.lambda_.operations.log_shipper import LogShipper
 from penstock.services.lambda_.operations.metering import meter_of
 from penstock.services.lambda_.operations.queueing import FunctionKey, line_of
-from penstock.services.lambda_.operations.role_credentials import role_principal
+from penstock.services.lambda_.operations.role_credentials import RoleCredentials, role_principal
 from penstock.services.lambda_.operations.wakeups import wait
 from penstock.services.lambda_.rules import Named
 from penstock.services.lambda_.state import LATEST, Event, EventConfig, Function, Version
@@ -27,6 +28,8 @@ from penstock.storage import outbox
 from penstock.storage.outbox import Intent
 from penstock.storage.queue import Message, owners
 from penstock.storage.transactions import ReadTransaction, Transaction
+
+__all__ = ["LogShipper", "RoleCredentials", "activate", "deliver", "run_asynchronous_events", "write_usage"]
 
 log = logging.getLogger("penstock.lambda")
 

@@ -1,0 +1,51 @@
+"""What was run, read from the rooms' own counters."""
+
+from dataclasses import dataclass
+
+from penstock.framework.context import Platform
+from penstock.kernel.scope import Scope
+from penstock.services.lambda_ import state
+from penstock.services.lambda_.operations.metering import meter_of
+from penstock.storage.transactions import ReadTransaction
+
+MB_MS_PER_GB_S = 1024 * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class DayOfFunction:
+    """What one function ran on one day (UTC, YYYY-MM-DD) on one architecture."""
+
+    day: str
+    function: str
+    architecture: str
+    requests: int
+    errors: int
+    throttles: int
+    cold_starts: int
+    billed_ms: int
+    gb_s: float
+
+
+async def function_days(
+    platform: Platform, scope: Scope, *, day_first: str = "", day_last: str = "9"
+) -> list[DayOfFunction]:
+    """In order of day, function and architecture; what is still in memory is written first."""
+    await meter_of(platform).flush()
+
+    def read(tx: ReadTransaction) -> list[DayOfFunction]:
+        return [
+            DayOfFunction(
+                day,
+                name,
+                architecture,
+                usage.requests,
+                usage.errors,
+                usage.throttles,
+                usage.cold_starts,
+                usage.billed_ms,
+                usage.mb_ms / MB_MS_PER_GB_S,
+            )
+            for day, name, architecture, usage in state.usage(tx, scope, day_first=day_first, day_last=day_last)
+        ]
+
+    return await platform.store.read(read)
