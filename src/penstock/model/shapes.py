@@ -20,7 +20,7 @@ class Shape:
     """
 
     def __init__(self, model: "ServiceModel", name: str, traits: Mapping[str, Any]) -> None:
-        self._model = model
+        self.model = model
         self.name = name
         self.traits = traits
         self.type: str = traits["type"]
@@ -31,22 +31,22 @@ class Shape:
     @cached_property
     def members(self) -> Mapping[str, "Shape"]:
         """A structure's members by name, in the declared order."""
-        return {name: self._model.resolve(ref) for name, ref in self.traits.get("members", {}).items()}
+        return {name: self.model.resolve(ref) for name, ref in self.traits.get("members", {}).items()}
 
     @cached_property
     def element(self) -> "Shape":
         """What a list holds."""
-        return self._model.resolve(self.traits["member"])
+        return self.model.resolve(self.traits["member"])
 
     @cached_property
     def key(self) -> "Shape":
         """What a map's keys are."""
-        return self._model.resolve(self.traits["key"])
+        return self.model.resolve(self.traits["key"])
 
     @cached_property
     def value(self) -> "Shape":
         """What a map's values are."""
-        return self._model.resolve(self.traits["value"])
+        return self.model.resolve(self.traits["value"])
 
     @cached_property
     def required(self) -> tuple[str, ...]:
