@@ -1,3 +1,5 @@
+import asyncio
+
 import orjson
 import pytest
 
@@ -280,3 +282,32 @@ async def test_an_upload_invokes_the_function_that_the_bucket_notifies(world, po
         await world.advance(0)
         ((_, invocation),) = pool.invoked
         assert orjson.loads(invocation.payload)["Records"][0]["s3"]["object"]["key"] == "a+b.csv"
+
+
+async def test_a_burst_beyond_what_the_node_can_run_keeps_it_busy(world, pool):
+    async with world.background:
+        await create_function(world)
+        running = peak = throttled = done = 0
+
+        async def invoke(spec, invocation):
+            nonlocal running, peak, throttled, done
+            if running >= 8:
+                throttled += 1
+                raise Throttled("ConcurrentInvocationLimitExceeded")
+            running += 1
+            peak = max(peak, running)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            running -= 1
+            done += 1
+            return outcome()
+
+        pool.invoke = invoke
+        for number in range(300):
+            await send(world, str(number).encode())
+        await world.advance(0)
+        assert done >= 190
+        await world.advance(10)
+        assert (done, peak) == (300, 8)
+        assert throttled < 150
+        assert await are_queues_empty(world)

@@ -109,7 +109,8 @@ class _EventRunner:
     """Takes events from the functions' queues as they are committed or become due, and sees each to its end.
 
     An event that is being run is leased to this runner; a new one takes over what its predecessor held, for a store
-    has one node.
+    has one node. A function's places shrink to what ran when it was throttled and grow by one with each round
+    that ran, so that a full node is kept busy instead of being asked in vain.
     """
 
     def __init__(self, ctx: Context) -> None:
@@ -120,13 +121,20 @@ class _EventRunner:
         self._in_flight: Counter[FunctionKey] = Counter()
         self._full: set[FunctionKey] = set()
         self._due_ms: dict[FunctionKey, int] = {}
+        self._places: dict[FunctionKey, float] = {}
 
     async def run(self) -> None:
         await self._recover()
+        with self._line.consumed():
+            await self._consume()
+
+    async def _consume(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             while True:
                 changed = self._line.wakeup.changed
                 await self._pump(tasks)
+                await self._ctx.clock.sleep(0)  # the new tasks hold the clock before the look lets go of it
+                self._line.on_looked()
                 await wait(changed, self._ctx.clock, min(self._due_ms.values(), default=None))
 
     async def _recover(self) -> None:
@@ -158,7 +166,7 @@ class _EventRunner:
         scope, name = key
         free = min(
             limits.ASYNC_IN_FLIGHT_MAX - self._in_flight.total(),
-            limits.ASYNC_IN_FLIGHT_OF_FUNCTION_MAX - self._in_flight[key],
+            int(self._places.get(key, limits.ASYNC_IN_FLIGHT_OF_FUNCTION_MAX)) - self._in_flight[key],
         )
         if free <= 0:
             self._full.add(key)
@@ -191,19 +199,22 @@ class _EventRunner:
             self._full.add(key)
 
     async def _see_to(self, key: FunctionKey, message: Message) -> None:
-        try:
-            with self._ctx.clock.busy():
+        with self._ctx.clock.busy():
+            try:
                 await self._run_event(key, message, Event.decode(message.body))
-        except Exception:
-            log.exception("asynchronous event failed in the node function=%s id=%s", key[1], message.id)
-            await self._release(key, message)
-        finally:
-            self._in_flight[key] -= 1
-            if not self._in_flight[key]:
-                del self._in_flight[key]
-            full, self._full = self._full, set()
-            for waiting in full:
-                self._line.mark(waiting)
+            except Exception:
+                log.exception("asynchronous event failed in the node function=%s id=%s", key[1], message.id)
+                await self._release(key, message)
+            finally:
+                self._on_end(key)
+
+    def _on_end(self, key: FunctionKey) -> None:
+        self._in_flight[key] -= 1
+        if not self._in_flight[key]:
+            del self._in_flight[key]
+        full, self._full = self._full, set()
+        for waiting in full:
+            self._line.mark(waiting)
 
     async def _release(self, key: FunctionKey, message: Message) -> None:
         """Let the event be taken again in a while; where even that fails, its lease runs out."""
@@ -236,7 +247,15 @@ class _EventRunner:
         elif version.state == "Pending":
             await step.put_back(event, now_ms + _PENDING_DELAY_MS)
         else:
-            await step.invoke()
+            self._adapt(key, has_run=await step.invoke())
+
+    def _adapt(self, key: FunctionKey, *, has_run: bool) -> None:
+        places = self._places.get(key, limits.ASYNC_IN_FLIGHT_OF_FUNCTION_MAX)
+        places = places + 1 / places if has_run else min(places, self._in_flight[key] - 1)
+        if places >= limits.ASYNC_IN_FLIGHT_OF_FUNCTION_MAX:
+            self._places.pop(key, None)
+        else:
+            self._places[key] = max(places, 1)
 
 
 class _Step:
@@ -262,7 +281,8 @@ class _Step:
         self._config = config
         self._deadline_ms = deadline_ms
 
-    async def invoke(self) -> None:
+    async def invoke(self) -> bool:
+        """Whether the function has run; False where it was throttled or couldn't."""
         event = self._event
         invocation = Invocation(event.request_id, event.payload, event.invoked_arn, event.trace_id)
         try:
@@ -276,6 +296,8 @@ class _Step:
             await self._back_off()
         else:
             await self._on_outcome(outcome)
+            return True
+        return False
 
     async def _on_outcome(self, outcome: Outcome) -> None:
         """A function error is tried again after one minute, then after two; a success is the end.

@@ -1,6 +1,7 @@
 """Decisions about functions that need no store and no clock."""
 
 import base64
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -168,6 +169,7 @@ def configuration(scope: Scope, version: Version, qualifier: str = "", *, is_lis
         "Architectures": [version.architecture],
         "EphemeralStorage": {"Size": version.ephemeral_mb},
         "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"},
+        "RuntimeVersionConfig": {"RuntimeVersionArn": _runtime_arn(scope, version.runtime)},
         "LoggingConfig": {"LogFormat": "Text", "LogGroup": version.log_group, **version.logging},
     }
     if version.environment:
@@ -183,6 +185,10 @@ def configuration(scope: Scope, version: Version, qualifier: str = "", *, is_lis
     if snap:
         answer["SnapStart"] = {"ApplyOn": snap.get("ApplyOn") or "None", "OptimizationStatus": "Off"}
     return answer if is_listed else answer | _states(version)
+
+
+def _runtime_arn(scope: Scope, runtime: str) -> str:
+    return f"arn:{scope.partition}:lambda:{scope.region}::runtime:{hashlib.sha256(runtime.encode()).hexdigest()}"
 
 
 def _states(version: Version) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from penstock.framework.context import Context, Platform
+from penstock.kernel.clock import Clock
 from penstock.kernel.scope import Scope
 from penstock.services.lambda_ import state
 from penstock.services.lambda_.operations.wakeups import Wakeup
@@ -19,11 +20,15 @@ class Line:
     """Which functions' queues may hold something new.
 
     A queue is looked at on every wakeup from before a send begins until it is known to have ended; so an event whose
-    sender was cancelled in the middle of the commit isn't overlooked.
+    sender was cancelled in the middle of the commit isn't overlooked. From a mark until its queue was looked at,
+    virtual time may not jump, if there is someone to look.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.wakeup = Wakeup()
+        self._clock = clock
+        self._busy = ExitStack()
+        self._is_busy = self._is_consumed = False
         self._sending: Counter[FunctionKey] = Counter()
         self._marked: set[FunctionKey] = set()
 
@@ -38,7 +43,25 @@ class Line:
 
     def mark(self, key: FunctionKey) -> None:
         self._marked.add(key)
+        if self._is_consumed and not self._is_busy:
+            self._is_busy = True
+            self._busy.enter_context(self._clock.busy())
         self.wakeup.signal()
+
+    @contextmanager
+    def consumed(self) -> Iterator[None]:
+        """Someone looks at what is marked, and says `on_looked` after each look."""
+        self._is_consumed = True
+        try:
+            yield
+        finally:
+            self._is_consumed = self._is_busy = False
+            self._busy.close()
+
+    def on_looked(self) -> None:
+        if self._is_busy and not self._marked:
+            self._is_busy = False
+            self._busy.close()
 
     def take(self) -> set[FunctionKey]:
         marked, self._marked = self._marked, set()
@@ -48,7 +71,7 @@ class Line:
 def line_of(platform: Platform) -> Line:
     line: Line | None = platform.volatile.get(_LINE)
     if line is None:
-        line = platform.volatile[_LINE] = Line()
+        line = platform.volatile[_LINE] = Line(platform.clock)
         platform.store.on_commit(("lambda-events",), line.wakeup.signal)
     return line
 
