@@ -1,0 +1,165 @@
+"""An SDK's client against the room, through the protocol's code and without a server."""
+
+import asyncio
+from urllib.parse import urlsplit
+
+import boto3
+import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from penstock.engines.functions.ports import Throttled
+from penstock.kernel.errors import ServiceError
+from penstock.kernel.streams import ByteStream, stream_of
+from penstock.protocol.codecs import codec_for
+from penstock.protocol.messages import HttpRequest
+from penstock.protocol.route import route
+from penstock.services import lambda_, s3
+from penstock.testkit.functions import ROLE, FakePool, outcome, zipped
+from penstock.testkit.world import World
+
+
+class Raw:
+    def __init__(self, body):
+        self._body = body
+
+    def read(self, amount=None, **_):
+        body, self._body = self._body, b""
+        return body
+
+    def stream(self, **_):
+        yield self.read()
+
+
+class Wire:
+    """Each call of the client runs to its end on one loop, with what it causes."""
+
+    def __init__(self):
+        self.pool = FakePool()
+        self.world = World(lambda_.SERVICE, s3.SERVICE, functions=self.pool)
+        self.runner = asyncio.Runner()
+        self.statuses = []
+        config = Config(retries={"total_max_attempts": 1}, parameter_validation=False)
+        session = boto3.session.Session("test", "test", region_name="us-east-1")
+        self.client = session.client("lambda", endpoint_url="http://localhost:4566", config=config)
+        self.client.meta.events.register("before-send.lambda", self.send)
+
+    def send(self, request, **_):
+        return self.runner.run(self._send(request))
+
+    async def _send(self, request):
+        url = urlsplit(request.url)
+        headers = {
+            name.lower(): value.decode() if isinstance(value, bytes) else value
+            for name, value in request.headers.items()
+        }
+        body = request.body or b""
+        body = body.encode() if isinstance(body, str) else body if isinstance(body, bytes) else body.read()
+        asked = HttpRequest(request.method, url.path, url.query, headers, stream_of(body))
+        found = await route(asked)
+        codec = codec_for(found.protocol)
+        try:
+            members = await codec.parse_request(found.operation, asked, found.path_labels)
+            answer = await self.world.context().call(found.service, found.operation.name, members)
+            response = codec.serialize_response(found.operation, answer, "request-1")
+        except ServiceError as error:
+            response = codec.serialize_error(found.operation, error, "request-1")
+        await self.world.settle()
+        content = response.body
+        if isinstance(content, ByteStream):
+            content = await content.read(bytes_max=10_000_000)
+        self.statuses.append(response.status)
+        return AWSResponse(request.url, response.status, dict(response.headers), Raw(content))
+
+    def create(self, name="f", **members):
+        params = {"Runtime": "python3.11", "Role": ROLE, "Handler": "app.handler", "Code": {"ZipFile": zipped()}}
+        return self.client.create_function(FunctionName=name, **params, **members)
+
+
+@pytest.fixture
+def wire():
+    wire = Wire()
+    yield wire
+    wire.runner.close()
+
+
+def test_a_client_creates_waits_for_invokes_updates_and_deletes_a_function(wire):
+    client, pool = wire.client, wire.pool
+    assert wire.create(Environment={"Variables": {"A1": "x"}})["State"] == "Pending"
+    assert wire.statuses == [201]
+    client.get_waiter("function_active_v2").wait(FunctionName="f")
+    client.get_waiter("function_exists").wait(FunctionName="f")
+    pool.handler = lambda spec, invocation: outcome(b'{"ok":1}', error="E", log=b"tail")
+    answer = client.invoke(FunctionName="f", Payload=b'{"a":1}', LogType="Tail")
+    assert (answer["StatusCode"], answer["FunctionError"], answer["ExecutedVersion"]) == (200, "Unhandled", "$LATEST")
+    assert (answer["Payload"].read(), answer["LogResult"]) == (b'{"ok":1}', "dGFpbA==")
+    assert client.invoke(FunctionName="f", InvocationType="Event")["StatusCode"] == 202
+    assert client.invoke(FunctionName="f", InvocationType="DryRun")["StatusCode"] == 204
+    client.update_function_configuration(FunctionName="f", Timeout=7)
+    client.get_waiter("function_updated_v2").wait(FunctionName="f")
+    published = client.publish_version(FunctionName="f")
+    assert published["Version"] == "1"
+    client.get_waiter("published_version_active").wait(FunctionName="f", Qualifier="1")
+    alias = client.create_alias(
+        FunctionName="f", Name="live", FunctionVersion="1", RoutingConfig={"AdditionalVersionWeights": {}}
+    )
+    assert client.get_alias(FunctionName="f", Name="live")["RevisionId"] == alias["RevisionId"]
+    client.put_function_event_invoke_config(FunctionName="f", MaximumRetryAttempts=1)
+    assert client.get_function_event_invoke_config(FunctionName="f")["LastModified"].year == 2026
+    client.tag_resource(Resource=published["FunctionArn"].removesuffix(":1"), Tags={"a": "b"})
+    assert client.get_function(FunctionName="f")["Tags"] == {"a": "b"}
+    client.delete_alias(FunctionName="f", Name="live")
+    client.delete_function(FunctionName="f")
+    assert wire.statuses[-1] == 204
+    with pytest.raises(client.exceptions.ResourceNotFoundException):
+        client.get_function(FunctionName="f")
+
+
+def test_a_client_publishes_layers_and_grants_permissions(wire):
+    client = wire.client
+    layer = client.publish_layer_version(
+        LayerName="l", Content={"ZipFile": zipped()}, CompatibleRuntimes=["python3.11"]
+    )
+    wire.create(Layers=[layer["LayerVersionArn"]])
+    assert client.get_layer_version_by_arn(Arn=layer["LayerVersionArn"])["Version"] == 1
+    assert client.list_layers()["Layers"][0]["LatestMatchingVersion"]["Version"] == 1
+    client.add_permission(FunctionName="f", StatementId="s", Action="lambda:*", Principal="*")
+    assert '"Sid":"s"' in client.get_policy(FunctionName="f")["Policy"]
+    client.remove_permission(FunctionName="f", StatementId="s")
+    assert wire.statuses[-1] == 204
+    client.delete_layer_version(LayerName="l", VersionNumber=1)
+    client.put_function_concurrency(FunctionName="f", ReservedConcurrentExecutions=5)
+    assert client.get_account_settings()["AccountLimit"]["UnreservedConcurrentExecutions"] == 995
+    client.delete_function_concurrency(FunctionName="f")
+    wire.create("g")
+    pages = client.get_paginator("list_functions").paginate(PaginationConfig={"PageSize": 1})
+    assert [f["FunctionName"] for page in pages for f in page["Functions"]] == ["f", "g"]
+
+
+def test_a_client_hears_errors_as_its_own_exceptions(wire):
+    client = wire.client
+    wire.create()
+
+    def throttle(spec, invocation):
+        raise Throttled("ConcurrentInvocationLimitExceeded")
+
+    wire.pool.handler = throttle
+    with pytest.raises(client.exceptions.TooManyRequestsException) as raised:
+        client.invoke(FunctionName="f")
+    assert raised.value.response["Reason"] == "ConcurrentInvocationLimitExceeded"
+    assert raised.value.response["ResponseMetadata"]["HTTPHeaders"]["retry-after"] == "1"
+    with pytest.raises(client.exceptions.ResourceConflictException, match="Function already exist: f"):
+        wire.create()
+    with pytest.raises(client.exceptions.InvalidRequestContentException):
+        client.invoke(FunctionName="f", Payload=b"{")
+    with pytest.raises(
+        client.exceptions.RequestTooLargeException, match="6291456 bytes for the InvokeFunction"
+    ) as large:
+        client.invoke(FunctionName="f", Payload=b'"' + b"x" * 6_291_456 + b'"')
+    assert large.value.response["ResponseMetadata"]["HTTPStatusCode"] == 413
+    with pytest.raises(ClientError, match="69905067 bytes for the CreateFunction") as large:
+        wire.client.create_function(
+            FunctionName="g", Runtime="python3.11", Role=ROLE, Handler="a.b", Code={"ZipFile": b"0" * 52_428_801}
+        )
+    assert large.value.response["ResponseMetadata"]["HTTPStatusCode"] == 413
