@@ -11,6 +11,7 @@ from penstock.services.lambda_.operations import packages
 from penstock.testkit.functions import ROLE, create_function, zipped
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:f"
+DAMAGED = zipped("x" * 100).replace(b"xxxx", b"yyyy", 1)
 LAYER = "arn:aws:lambda:us-east-1:000000000000:layer:l"
 
 
@@ -116,6 +117,7 @@ async def test_a_name_that_finds_nothing_is_answered_as_aws_does(world, name, qu
             "exceeded the 4KB limit",
         ),
         ({"Code": {"ZipFile": b"no zip"}}, "InvalidParameterValueException", "Could not unzip uploaded file."),
+        ({"Code": {"ZipFile": DAMAGED}}, "InvalidParameterValueException", "Could not unzip uploaded file."),
         ({"Code": {}}, "InvalidParameterValueException", "provide a source for function code"),
         (
             {"Code": {"ZipFile": b"0" * 52_428_801}},

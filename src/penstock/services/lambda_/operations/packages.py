@@ -5,7 +5,12 @@ import base64
 import hashlib
 import hmac
 import io
+import os
+import shutil
+import tempfile
 import zipfile
+import zlib
+from pathlib import Path
 from typing import Any
 
 from penstock.framework.context import Context, Platform
@@ -28,11 +33,46 @@ async def receive(ctx: Context, code: dict[str, Any], *, operation: str) -> Pack
 
 
 async def keep(ctx: Context, archive: bytes) -> Package:
+    """Unpacked first, so that what can't be unpacked is refused in the request that brought it."""
     unzipped = await unzipped_bytes(archive)
+    await asyncio.to_thread(_unpack, archive, _code_dir(ctx))
     info = await ctx.blobs.put(
         stream_of(archive), digests={"sha256": hashlib.sha256}, bytes_max=limits.S3_ZIPPED_BYTES_MAX.value
     )
     return Package(info.id, info.size, base64.b64encode(info.digests["sha256"]).decode(), unzipped)
+
+
+async def unpacked(ctx: Context, package: Package) -> str:
+    """The folder of a package's files: a cache, made again from the blob where it is gone."""
+    known = _code_dir(ctx) / base64.b64decode(package.sha256).hex()
+    if known.is_dir():
+        return str(known)
+    archive = await ctx.blobs.open(package.blob_id).read(bytes_max=limits.S3_ZIPPED_BYTES_MAX.value)
+    return await asyncio.to_thread(_unpack, archive, _code_dir(ctx))
+
+
+def _code_dir(ctx: Context) -> Path:
+    return ctx.platform.data_dir / "code"
+
+
+def _unpack(archive: bytes, code_dir: Path) -> str:
+    target = code_dir / hashlib.sha256(archive).hexdigest()
+    if target.is_dir():
+        return str(target)
+    code_dir.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(dir=code_dir, prefix=".unpacking-"))
+    try:
+        with zipfile.ZipFile(io.BytesIO(archive)) as package:
+            package.extractall(building)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError):
+        shutil.rmtree(building, ignore_errors=True)
+        raise messages.bad_zip() from None
+    building.chmod(0o755)
+    try:
+        os.rename(building, target)
+    except OSError:
+        shutil.rmtree(building, ignore_errors=True)
+    return str(target)
 
 
 async def unzipped_bytes(archive: bytes) -> int:
