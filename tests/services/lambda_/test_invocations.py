@@ -56,6 +56,11 @@ async def test_a_dry_run_runs_nothing(world, pool):
             "RequestTooLargeException",
             "smaller than 1048576 bytes",
         ),
+        (
+            {"ClientContext": "bm8=", "InvocationType": "RequestResponse"},
+            "InvalidRequestContentException",
+            "Client context must be a valid",
+        ),
         ({"ClientContext": "!"}, "InvalidRequestContentException", "Client context must be a valid Base64-encoded"),
         ({"FunctionName": "g"}, "ResourceNotFoundException", "Function not found: "),
     ],

@@ -96,6 +96,7 @@ def test_a_client_creates_waits_for_invokes_updates_and_deletes_a_function(wire)
     assert (answer["Payload"].read(), answer["LogResult"]) == (b'{"ok":1}', "dGFpbA==")
     assert client.invoke(FunctionName="f", InvocationType="Event")["StatusCode"] == 202
     assert client.invoke(FunctionName="f", InvocationType="DryRun")["StatusCode"] == 204
+    assert client.invoke_async(FunctionName="f", InvokeArgs=b"{}")["Status"] == 202
     client.update_function_configuration(FunctionName="f", Timeout=7)
     client.get_waiter("function_updated_v2").wait(FunctionName="f")
     published = client.publish_version(FunctionName="f")
@@ -114,6 +115,20 @@ def test_a_client_creates_waits_for_invokes_updates_and_deletes_a_function(wire)
     assert wire.statuses[-1] == 204
     with pytest.raises(client.exceptions.ResourceNotFoundException):
         client.get_function(FunctionName="f")
+
+
+def test_a_client_reads_an_answer_as_a_stream(wire):
+    wire.create()
+    answer = wire.client.invoke_with_response_stream(FunctionName="f", Payload=b'{"a":1}', LogType="Tail")
+    assert list(answer["EventStream"]) == [
+        {"PayloadChunk": {"Payload": b'{"a":1}'}},
+        {"InvokeComplete": {"LogResult": ""}},
+    ]
+    wire.pool.handler = lambda spec, invocation: outcome(b'{"errorMessage":"x"}', error="E")
+    answer = wire.client.invoke_with_response_stream(FunctionName="f")
+    assert list(answer["EventStream"]) == [
+        {"InvokeComplete": {"ErrorCode": "Unhandled", "ErrorDetails": '{"errorMessage":"x"}'}}
+    ]
 
 
 def test_a_client_publishes_layers_and_grants_permissions(wire):

@@ -24,6 +24,7 @@ CODE_STORAGE_BYTES_MAX = Limit(75 * GIB, _QUOTAS)
 POLICY_BYTES_MAX = Limit(20 * KIB, _QUOTAS)
 SYNC_PAYLOAD_BYTES_MAX = Limit(6 * MIB, _QUOTAS)
 ASYNC_PAYLOAD_BYTES_MAX = Limit(MIB, _QUOTAS)
+INVOKE_ASYNC_BYTES_MAX = Limit(256 * KIB, "https://docs.aws.amazon.com/lambda/latest/api/API_InvokeAsync.html")
 CLIENT_CONTEXT_BYTES_MAX = Limit(3583, "https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html")
 # The whole request in base64, as AWS's answers state it.
 CREATE_REQUEST_BYTES_MAX = Limit(69_905_067, _CREATE)

@@ -86,6 +86,8 @@ ACCESS = Access(
             Permission("lambda:UpdateFunctionConfiguration", _function),
             pass_role("Role", _PASSED_TO),
         ],
+        "InvokeAsync": [Permission("lambda:InvokeAsync", _function)],
+        "InvokeWithResponseStream": [Permission("lambda:InvokeFunction", _function)],
         "Invoke": [Permission("lambda:InvokeFunction", _function)],
     },
     resource_policy=function_policy,

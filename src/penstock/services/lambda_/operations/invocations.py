@@ -1,11 +1,12 @@
 """Invocations: now, later, or not at all."""
 
 import base64
+from collections.abc import AsyncIterator
 from typing import Any
 
 from penstock.engines.functions.ports import Invocation, Outcome, Throttled
 from penstock.framework.context import Context
-from penstock.framework.service import operation
+from penstock.framework.service import Members, operation
 from penstock.kernel.errors import Unavailable
 from penstock.kernel.scope import Scope
 from penstock.kernel.streams import ByteStream, StreamTooLong
@@ -20,41 +21,92 @@ RESERVED_REASON = "ReservedFunctionConcurrentInvocationLimitExceeded"
 
 
 @operation
-async def invoke(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
+async def invoke(ctx: Context, req: Members) -> Members:
     kind = req.get("InvocationType") or "RequestResponse"
     named = rules.named(ctx.scope, req["FunctionName"], req.get("Qualifier"))
     bound = limits.ASYNC_PAYLOAD_BYTES_MAX if kind == "Event" else limits.SYNC_PAYLOAD_BYTES_MAX
     payload = await _received(req.get("Payload"), bound.value)
     rules.check_json(payload)
-    rules.check_client_context(req.get("ClientContext") or "")
-    function, version = await find_target(ctx, named)
+    if kind == "RequestResponse":
+        version, outcome = await _run_now(ctx, named, payload, req)
+        return _answered(version, outcome, req)
+    await find_target(ctx, named)
     if kind == "DryRun":
         return {"StatusCode": 204}
-    trace_id = ctx.request.trace_id or new_trace_id(ctx)
-    if kind == "Event":
-        event = Event(
-            ctx.request.request_id, named.qualifier, named.arn, ctx.clock.now_ms(), trace_id, payload or b"{}"
-        )
-        await queueing.enqueue(ctx, named.scope, named.name, event)
-        return {"StatusCode": 202}
-    _check_ready(version)
-    invocation = Invocation(
-        request_id=ctx.request.request_id,
-        payload=payload or b"{}",
-        invoked_arn=named.arn,
-        trace_id=trace_id,
-        client_context=req.get("ClientContext") or "",
-    )
-    try:
-        outcome = await run(ctx, named.scope, function, version, invocation)
-    except Throttled as throttled:
-        raise messages.throttled(throttled.reason) from None
-    answer: dict[str, Any] = {"StatusCode": 200, "ExecutedVersion": version.version, "Payload": outcome.payload}
+    await _run_later(ctx, named, payload)
+    return {"StatusCode": 202}
+
+
+@operation
+async def invoke_async(ctx: Context, req: Members) -> Members:
+    """The older way to send an event. Source: https://docs.aws.amazon.com/lambda/latest/api/API_InvokeAsync.html"""
+    named = rules.named(ctx.scope, req["FunctionName"])
+    payload = await _received(req.get("InvokeArgs"), limits.INVOKE_ASYNC_BYTES_MAX.value)
+    rules.check_json(payload)
+    await find_target(ctx, named)
+    await _run_later(ctx, named, payload)
+    return {"Status": 202}
+
+
+@operation
+async def invoke_with_response_stream(ctx: Context, req: Members) -> Members:
+    """The whole answer in one chunk, as a function that doesn't stream gives it.
+
+    Source: https://docs.aws.amazon.com/lambda/latest/api/API_InvokeWithResponseStream.html
+    """
+    named = rules.named(ctx.scope, req["FunctionName"], req.get("Qualifier"))
+    payload = await _received(req.get("Payload"), limits.SYNC_PAYLOAD_BYTES_MAX.value)
+    rules.check_json(payload)
+    if req.get("InvocationType") == "DryRun":
+        await find_target(ctx, named)
+        return {"StatusCode": 204, "EventStream": _stream()}
+    version, outcome = await _run_now(ctx, named, payload, req)
+    end: Members = {}
+    if outcome.function_error:
+        end = {"ErrorCode": outcome.function_error, "ErrorDetails": outcome.payload.decode("utf-8", "replace")}
+    if req.get("LogType") == "Tail":
+        end["LogResult"] = base64.b64encode(outcome.log_tail).decode()
+    chunks = [] if outcome.function_error else [("PayloadChunk", {"Payload": outcome.payload})]
+    return {
+        "StatusCode": 200,
+        "ExecutedVersion": version.version,
+        "ResponseStreamContentType": "application/octet-stream",
+        "EventStream": _stream(*chunks, ("InvokeComplete", end)),
+    }
+
+
+async def _stream(*events: tuple[str, Members]) -> AsyncIterator[tuple[str, Members]]:
+    for event in events:
+        yield event
+
+
+def _answered(version: Version, outcome: Outcome, req: Members) -> Members:
+    answer: Members = {"StatusCode": 200, "ExecutedVersion": version.version, "Payload": outcome.payload}
     if outcome.function_error:
         answer["FunctionError"] = outcome.function_error
     if req.get("LogType") == "Tail":
         answer["LogResult"] = base64.b64encode(outcome.log_tail).decode()
     return answer
+
+
+async def _run_now(ctx: Context, named: Named, payload: bytes, req: Members) -> tuple[Version, Outcome]:
+    client_context = req.get("ClientContext") or ""
+    rules.check_client_context(client_context)
+    function, version = await find_target(ctx, named)
+    _check_ready(version)
+    trace_id = ctx.request.trace_id or new_trace_id(ctx)
+    invocation = Invocation(ctx.request.request_id, payload or b"{}", named.arn, trace_id, client_context)
+    try:
+        return version, await run(ctx, named.scope, function, version, invocation)
+    except Throttled as throttled:
+        raise messages.throttled(throttled.reason) from None
+
+
+async def _run_later(ctx: Context, named: Named, payload: bytes) -> None:
+    trace_id = ctx.request.trace_id or new_trace_id(ctx)
+    now_ms = ctx.clock.now_ms()
+    event = Event(ctx.request.request_id, named.qualifier, named.arn, now_ms, trace_id, payload or b"{}")
+    await queueing.enqueue(ctx, named.scope, named.name, event)
 
 
 async def _received(given: Any, bytes_max: int) -> bytes:
