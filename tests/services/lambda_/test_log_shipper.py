@@ -80,3 +80,31 @@ async def test_a_function_is_a_session_of_its_role(world):
     assert principal.arn == "arn:aws:sts::000000000000:assumed-role/worker/f"
     assert credentials.access_key_id.startswith("ASIA")
     assert credentials.expires_ms > world.clock.now_ms()
+
+
+async def test_where_iam_is_enforced_a_role_without_permission_has_no_logs(world):
+    trust = (
+        '{"Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}'
+    )
+    await world.call("iam", "CreateRole", RoleName="worker", AssumeRolePolicyDocument=trust)
+    world.platform.auth = "enforce"
+    shipper = LogShipper(world.platform)
+    shipper.write(SPEC, STREAM, lines(world, "one"))
+    await shipper.flush()
+    assert shipper.dropped == 1
+    basic = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
+    await world.call("iam", "AttachRolePolicy", RoleName="worker", PolicyArn=basic)
+    shipper.write(SPEC, STREAM, lines(world, "two"))
+    await shipper.close()
+    assert await shipped(world) == ["two"]
+
+
+async def test_lines_keep_coming_while_lines_are_shipped(world):
+    shipper = LogShipper(world.platform)
+    for number in range(50):
+        shipper.write(SPEC, f"s{number % 3}", lines(world, f"line {number}"))
+        await world.advance(limits.LOG_LINGER_S / 3)
+    await shipper.flush()
+    found = [await shipped(world, f"s{number}") for number in range(3)]
+    assert [line for stream in found for line in stream] == [f"line {n}" for s in range(3) for n in range(s, 50, 3)]
+    await shipper.close()

@@ -62,13 +62,11 @@ class LogShipper:
 
     async def flush(self) -> None:
         """Everything written before is in the logs room, or dropped, on return."""
-        while self._lines:
-            await self._ship()
-        async with self._shipping:
-            pass
+        await self._ship()
 
     async def close(self) -> None:
         """Ship what is there and stop."""
+        await self.flush()
         if self._pump is not None:
             self._pump.cancel()
             await asyncio.gather(self._pump, return_exceptions=True)
