@@ -304,3 +304,13 @@ def bad_destination(condition: str, target: str) -> ServiceError:
 
 def destination_is_itself() -> ServiceError:
     return invalid("You can't specify the function as a destination for itself.")
+
+
+def unbuilt(member: str) -> ServiceError:
+    """Ours: refusing is better than a function that lacks what was asked for."""
+    return invalid(f"{member} is not supported by this node.")
+
+
+def no_code_signing_config() -> ServiceError:
+    text = "The code signing configuration cannot be found."
+    return ServiceError("CodeSigningConfigNotFoundException", text, status=404, fields={"Type": "User"})

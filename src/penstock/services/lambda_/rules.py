@@ -20,7 +20,15 @@ _NAME = re.compile(
     r"(?:arn:(?P<partition>aws[a-zA-Z-]*):lambda:)?(?:(?P<region>(?:eusc-)?[a-z]{2}(?:-gov|-iso[a-z]?)?-[a-z]+-\d):)?"
     r"(?:(?P<account>\d{12}):)?(?:function:)?(?P<name>[a-zA-Z0-9-_]+)(?::(?P<qualifier>\$LATEST|[a-zA-Z0-9-_]+))?"
 )
-KEPT_MEMBERS = ("VpcConfig", "KMSKeyArn", "FileSystemConfigs", "SnapStart")
+KEPT_MEMBERS = ("VpcConfig", "KMSKeyArn", "SnapStart")
+UNBUILT_MEMBERS = (
+    "FileSystemConfigs",
+    "ImageConfig",
+    "TenancyConfig",
+    "CapacityProviderConfig",
+    "DurableConfig",
+    "PublishTo",
+)
 _JSON_WORDS = "(JSON String, Number, Array, Object or token 'null', 'true' or 'false')"
 _WORD = re.compile(r"[A-Za-z0-9_]+")
 
@@ -60,6 +68,9 @@ def named(scope: Scope, text: str, qualifier: str | None = None) -> Named:
 
 def check_configuration(req: Mapping[str, Any]) -> None:
     """What the model doesn't say of the members of Create and UpdateFunctionConfiguration."""
+    for member in UNBUILT_MEMBERS:
+        if req.get(member):
+            raise messages.unbuilt(member)
     _check_bound(req, "Timeout", limits.TIMEOUT_S_MAX.value)
     _check_bound(req, "MemorySize", limits.MEMORY_MB_MAX.value)
     _check_bound(req.get("EphemeralStorage") or {}, "Size", limits.EPHEMERAL_MB_MAX.value)
@@ -76,6 +87,8 @@ def check_new(req: Mapping[str, Any]) -> None:
         raise messages.image_packages()
     if not req.get("Runtime") or not req.get("Handler"):
         raise messages.handler_and_runtime()
+    if req.get("CodeSigningConfigArn"):
+        raise messages.no_code_signing_config()
     check_configuration(req)
 
 

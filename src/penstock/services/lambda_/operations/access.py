@@ -13,6 +13,7 @@ from penstock.storage.transactions import ReadTransaction
 _OF_FUNCTIONS = (
     "GetFunction",
     "GetFunctionConfiguration",
+    "GetFunctionCodeSigningConfig",
     "DeleteFunction",
     "UpdateFunctionCode",
     "PublishVersion",

@@ -154,6 +154,14 @@ async def get_function_configuration(ctx: Context, req: dict[str, Any]) -> dict[
 
 
 @operation
+async def get_function_code_signing_config(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
+    """That there is none: functions with one can't be created here."""
+    named = rules.named(ctx.scope, req["FunctionName"])
+    function = await ctx.store.read(lambda tx: get_function_record(tx, named))
+    return {"FunctionName": function.name}
+
+
+@operation
 async def list_functions(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     """A page of $LATEST, or with FunctionVersion=ALL of every version, by name."""
     size = min(req.get("MaxItems") or limits.PAGE_MAX.value, limits.PAGE_MAX.value)
