@@ -1,0 +1,159 @@
+"""AWS's own interface: an HTTP request to a call through the door, and the answer back."""
+
+import logging
+from collections.abc import Mapping
+
+from penstock.framework.context import Context, Platform, RequestInfo
+from penstock.framework.credentials import Authenticator
+from penstock.gateway import hosts
+from penstock.kernel.errors import ServiceError
+from penstock.kernel.scope import DEFAULT_ACCOUNT_ID, DEFAULT_REGION, Principal, Scope
+from penstock.kernel.streams import StreamTooLong, stream_of
+from penstock.kernel.units import MIB
+from penstock.protocol import chunked, sigv4
+from penstock.protocol.codecs import codec_for
+from penstock.protocol.messages import HttpRequest, HttpResponse
+from penstock.protocol.route import NoRoute, Route, route
+from penstock.protocol.sigv4 import Claim, Seed
+
+log = logging.getLogger("penstock.gateway")
+
+HASHED_BYTES_MAX = 80 * MIB
+"""Services but S3 sign the hash of a body that is read whole anyway."""
+
+_UNKNOWN_KEY: Mapping[str, tuple[str, str]] = {
+    "rest-xml": ("InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records."),
+    "query": ("InvalidClientTokenId", "The security token included in the request is invalid."),
+}
+_UNKNOWN_KEY_ELSE = ("UnrecognizedClientException", "The security token included in the request is invalid.")
+_EXPIRED: Mapping[str, str] = {"json": "ExpiredTokenException", "rest-json": "ExpiredTokenException"}
+_ANONYMOUS: Mapping[str, tuple[str, str]] = {
+    "json": ("MissingAuthenticationTokenException", "Missing Authentication Token"),
+    "rest-json": ("MissingAuthenticationTokenException", "Missing Authentication Token"),
+    "query": ("MissingAuthenticationToken", "Request is missing Authentication Token"),
+}
+_NEED_NO_SIGNATURE = ("AssumeRoleWithWebIdentity", "AssumeRoleWithSAML")
+
+
+class AwsFace:
+    """Every service on one port: `handle` is the HTTP server's handler."""
+
+    def __init__(self, platform: Platform, authenticator: Authenticator) -> None:
+        self._platform = platform
+        self._authenticator = authenticator
+
+    async def handle(self, request: HttpRequest) -> HttpResponse:
+        """Never raises but for a client that went away."""
+        request_id = self._platform.entropy.uuid()
+        found: Route | None = None
+        try:
+            signed_path = request.path
+            hosts.use_path_style(request)
+            found = await route(request)
+            return await self._run(request, signed_path, found, request_id)
+        except NoRoute as error:
+            return codec_for(error.protocol).serialize_error(None, error, request_id)
+        except ServiceError as error:
+            codec = codec_for(found.protocol if found else "rest-xml")
+            return codec.serialize_error(found.operation if found else None, error, request_id)
+
+    async def authenticate(self, request: HttpRequest) -> Principal:
+        """Who signed a request that is no AWS call. Raises ServiceError."""
+        body = await _read(request)
+        principal, _ = await self._principal(sigv4.parse_authorization(request), request, request.path, "json", body)
+        return principal
+
+    async def _run(self, request: HttpRequest, signed_path: str, found: Route, request_id: str) -> HttpResponse:
+        codec = codec_for(found.protocol)
+        claim = sigv4.parse_authorization(request)
+        is_s3 = found.service == "s3"
+        body = None if is_s3 else await _read(request)
+        principal, seed = await self._principal(claim, request, signed_path, found.protocol, body)
+        if principal.kind == "anonymous" and not is_s3 and found.operation.name not in _NEED_NO_SIGNATURE:
+            code, message = _ANONYMOUS[found.protocol]
+            raise ServiceError(code, message, status=403)
+        if is_s3:
+            _open_body(request, claim, seed)
+        elif request.headers.get("content-encoding") == "gzip":
+            request.body = chunked.gunzip(request.body)
+        members = await codec.parse_request(found.operation, request, found.path_labels)
+        scope = Scope(principal.account_id or DEFAULT_ACCOUNT_ID, found.region or DEFAULT_REGION)
+        ctx = Context(self._platform, scope, principal, _info(request, request_id, claim))
+        result = await self._platform.caller.call(found.service, found.operation.name, members, ctx=ctx)
+        return codec.serialize_response(found.operation, result, request_id)
+
+    async def _principal(
+        self, claim: Claim | None, request: HttpRequest, signed_path: str, protocol: str, body: bytes | None
+    ) -> tuple[Principal, Seed | None]:
+        """Who asks; with a seed where the signature was checked."""
+        now_ms = self._platform.wall.now_ms()
+        key_id, token = (claim.access_key_id, claim.session_token) if claim else (None, None)
+        try:
+            principal, secret = await self._authenticator.authenticate(key_id, token, self._platform.clock.now_ms())
+        except ServiceError as error:
+            raise _worded(error, protocol) from None
+        if claim is None or secret is None:
+            return principal, None
+        digest = sigv4.EMPTY_SHA256 if body is None else chunked.sha256_hex(body)
+        seed = sigv4.check(claim, request, secret, now_ms=now_ms, signed_path=signed_path, body_sha256=digest)
+        if body is not None and claim.payload_hash not in (None, sigv4.UNSIGNED_PAYLOAD, digest):
+            message = "The provided 'x-amz-content-sha256' header does not match what was computed."
+            raise ServiceError("InvalidSignatureException", message, status=403)
+        return principal, seed
+
+
+def _worded(error: ServiceError, protocol: str) -> ServiceError:
+    """Services say differently that they don't know a key."""
+    if error.code == "ExpiredToken":
+        return ServiceError(
+            _EXPIRED.get(protocol, error.code), error.message, status=400 if protocol != "query" else 403
+        )
+    if error.code == "InvalidClientTokenId":
+        code, message = _UNKNOWN_KEY.get(protocol, _UNKNOWN_KEY_ELSE)
+        return ServiceError(code, message, status=403)
+    return error
+
+
+async def _read(request: HttpRequest) -> bytes:
+    try:
+        body = await request.body.read(bytes_max=HASHED_BYTES_MAX)
+    except StreamTooLong:
+        raise ServiceError("RequestEntityTooLargeException", "The request is too large.", status=413) from None
+    request.body = stream_of(body)
+    return body
+
+
+def _open_body(request: HttpRequest, claim: Claim | None, seed: Seed | None) -> None:
+    """S3's bodies stream: chunks are taken apart and hashes checked on the way."""
+    if chunked.is_chunked(request):
+        chunked.decode(request, seed)
+        return
+    if claim is None or claim.is_presigned or seed is None:
+        return
+    if claim.payload_hash not in (None, sigv4.UNSIGNED_PAYLOAD):
+        request.body = chunked.HashedBody(request.body, str(claim.payload_hash))
+
+
+def _info(request: HttpRequest, request_id: str, claim: Claim | None) -> RequestInfo:
+    headers = request.headers
+    host = headers.get("host", "")
+    return RequestInfo(
+        request_id=request_id,
+        source_ip=request.source_ip,
+        user_agent=headers.get("user-agent", ""),
+        endpoint=f"{'https' if request.is_secure else 'http'}://{_endpoint_host(host)}" if host else "",
+        trace_id=headers.get("x-amzn-trace-id", ""),
+        is_secure=request.is_secure,
+        headers=headers,
+    )
+
+
+def _endpoint_host(host: str) -> str:
+    """The host without the bucket that it may name: URLs that are handed out are the node's."""
+    name, colon, port = host.rpartition(":")
+    if not colon or not port.isdigit():
+        name, port = host, ""
+    bucket = hosts.find_bucket(name.lower())
+    if bucket is not None:
+        name = name[len(bucket) + 1 :]
+    return f"{name}:{port}" if port else name
