@@ -3,6 +3,8 @@ from pathlib import Path
 import pytest
 
 from penstock.kernel.errors import ServiceError
+from penstock.kernel.limits import Limit
+from penstock.services.lambda_ import limits
 from penstock.testkit.functions import create_function, zipped
 
 PANDAS = "arn:aws:lambda:us-east-1:336392948345:layer:AWSSDKPandas-Python311:12"
@@ -64,3 +66,33 @@ async def test_two_versions_of_one_layer_are_refused(world):
     first, second = await publish(world, "1"), await publish(world, "2")
     with pytest.raises(ServiceError, match="Two different versions of the same layer"):
         await create_function(world, Layers=[first["LayerVersionArn"], second["LayerVersionArn"]])
+
+
+@pytest.mark.parametrize(("size", "is_taken"), [(499, True), (500, True), (501, False)])
+async def test_code_and_layers_together_stay_within_the_bound(world, monkeypatch, size, is_taken):
+    layer = await publish(world, "x" * 500)
+    monkeypatch.setattr(limits, "UNZIPPED_BYTES_MAX", Limit(1000, ""))
+    members = {"Layers": [layer["LayerVersionArn"]], "Code": {"ZipFile": zipped("x" * size)}}
+    if is_taken:
+        await create_function(world, **members)
+        return
+    with pytest.raises(
+        ServiceError, match="size of 1000 bytes. The actual size is 1001 bytes"
+    ):
+        await create_function(world, **members)
+    await create_function(world, Code=members["Code"])
+    with pytest.raises(ServiceError, match="Function code combined with layers"):
+        await world.call("lambda", "UpdateFunctionConfiguration", FunctionName="f", Layers=members["Layers"])
+    with pytest.raises(ServiceError, match="Unzipped size must be smaller than 1000 bytes"):
+        await publish(world, "x" * 1001)
+
+
+async def test_the_account_s_code_storage_is_bounded(world, monkeypatch):
+    size = (await create_function(world))["CodeSize"]
+    monkeypatch.setattr(limits, "CODE_STORAGE_BYTES_MAX", Limit(2 * size, ""))
+    await create_function(world, "g")
+    with pytest.raises(ServiceError, match="Code storage limit exceeded") as raised:
+        await create_function(world, "h")
+    assert raised.value.code == "CodeStorageExceededException"
+    await world.advance(61)
+    assert len([blob_id async for blob_id in world.platform.blobs.ids()]) == 2
