@@ -15,6 +15,10 @@ DAMAGED = zipped("x" * 100).replace(b"xxxx", b"yyyy", 1)
 LAYER = "arn:aws:lambda:us-east-1:000000000000:layer:l"
 
 
+def is_unpacked(spec):
+    return Path(spec.code_dir).is_dir()
+
+
 async def test_a_created_function_is_pending_then_active_and_keeps_what_it_was_given(world, pool):
     code = zipped()
     members = {"Timeout": 30, "MemorySize": 512, "Environment": {"Variables": {"A1": "x"}}, "Tags": {"team": "data"}}
@@ -170,3 +174,14 @@ async def test_a_deleted_function_is_gone_with_its_environments_and_its_package(
         await world.call("lambda", "DeleteFunction", FunctionName="f")
     await world.advance(61)
     assert [blob_id async for blob_id in world.platform.blobs.ids()] == []
+    assert is_unpacked(pool.warmed[0])
+    await world.advance(1200)
+    assert not is_unpacked(pool.warmed[0])
+
+
+async def test_code_that_another_function_runs_stays_unpacked(world, pool):
+    await create_function(world)
+    await create_function(world, "g")
+    await world.call("lambda", "DeleteFunction", FunctionName="f")
+    await world.advance(3600)
+    assert is_unpacked(pool.warmed[1])

@@ -76,9 +76,7 @@ async def test_code_and_layers_together_stay_within_the_bound(world, monkeypatch
     if is_taken:
         await create_function(world, **members)
         return
-    with pytest.raises(
-        ServiceError, match="size of 1000 bytes. The actual size is 1001 bytes"
-    ):
+    with pytest.raises(ServiceError, match="size of 1000 bytes. The actual size is 1001 bytes"):
         await create_function(world, **members)
     await create_function(world, Code=members["Code"])
     with pytest.raises(ServiceError, match="Function code combined with layers"):

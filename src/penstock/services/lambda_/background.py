@@ -46,6 +46,11 @@ async def delete_blob(ctx: Context, intent: Intent) -> None:
     await ctx.blobs.delete(str(intent.payload["blob"]))
 
 
+@on_intent(state.DELETE_CODE)
+async def delete_code(ctx: Context, intent: Intent) -> None:
+    await packages.remove_unpacked(ctx, str(intent.payload["sha256"]))
+
+
 @on_intent(state.ACTIVATE)
 async def activate(ctx: Context, intent: Intent) -> None:
     """Unpack a new configuration, let it be invoked, and end the environments that run the old one."""

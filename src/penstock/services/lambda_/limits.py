@@ -51,6 +51,7 @@ ASYNC_IN_FLIGHT_MAX = 1000
 ASYNC_IN_FLIGHT_OF_FUNCTION_MAX = 100
 DELIVERY_ATTEMPTS_MAX = 20
 BLOB_GRACE_MS = MINUTE_MS  # how long a replaced package stays for those who read it
+CODE_GRACE_MS = 20 * MINUTE_MS  # how long unpacked code stays for invocations that still run it
 CODE_URL_MS = 10 * MINUTE_MS
 CREDENTIALS_MS = DAY_MS // 2
 SPECS_MAX = 2000

@@ -26,6 +26,7 @@ from penstock.storage.transactions import Key, ReadTransaction, Transaction
 LATEST = "$LATEST"
 ACTIVATE = "lambda.activate"
 DELETE_BLOB = "lambda.delete_blob"
+DELETE_CODE = "lambda.delete_code"
 DELIVER = "lambda.deliver"
 
 
@@ -399,9 +400,9 @@ def layer_versions_backward(tx: ReadTransaction, scope: Scope, name: str, *, bef
         yield _LAYER.load(value)
 
 
-def is_blob_used(tx: ReadTransaction, blob_id: str) -> bool:
-    """Whether any function version of any account holds the blob, as its code or as a layer."""
-    wanted = blob_id.encode()
+def is_used(tx: ReadTransaction, package: str) -> bool:
+    """Whether any function of any account holds the package of that blob id or SHA-256, as its code or as a layer."""
+    wanted = package.encode()
     return any(wanted in value for key, value in tx.range(("lambda",)) if key[3] in ("version", "previous"))
 
 

@@ -133,7 +133,7 @@ async def delete_layer_version(ctx: Context, req: dict[str, Any]) -> None:
         if layer is None:
             return
         state.delete_layer(tx, scope, name, number)
-        if not state.is_blob_used(tx, layer.package.blob_id):
+        if not state.is_used(tx, layer.package.blob_id):
             packages.drop(tx, layer.package, now_ms=now_ms)
 
     await ctx.store.transact(delete)

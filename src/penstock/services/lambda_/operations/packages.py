@@ -149,9 +149,26 @@ def check_storage(tx: ReadTransaction, scope: Scope, added: int) -> None:
 
 
 def drop(tx: Transaction, package: Package, *, now_ms: int) -> None:
-    """Collect the blob once those who are reading it have had their time."""
-    payload: dict[str, object] = {"blob": package.blob_id}
+    """Collect the blob once those who are reading it have had their time, the unpacked code once no one runs it."""
+    payload: dict[str, object] = {"blob": package.blob_id, "sha256": package.sha256}
     outbox.add(tx, state.DELETE_BLOB, payload, due_ms=now_ms + limits.BLOB_GRACE_MS, id=package.blob_id)
+    outbox.add(tx, state.DELETE_CODE, payload, due_ms=now_ms + limits.CODE_GRACE_MS, id=package.sha256)
+
+
+async def remove_unpacked(ctx: Context, sha256: str) -> None:
+    """Delete the folder, unless a package of the same content is in use. Renamed first, so it never lacks files."""
+    if await ctx.store.read(lambda tx: state.is_used(tx, sha256)):
+        return
+    folder = _code_dir(ctx) / base64.b64decode(sha256).hex()
+    leaving = folder.with_name(f".leaving-{folder.name}")
+    await asyncio.to_thread(_remove, folder, leaving)
+
+
+def _remove(folder: Path, leaving: Path) -> None:
+    if folder.is_dir():
+        shutil.rmtree(leaving, ignore_errors=True)
+        os.rename(folder, leaving)
+    shutil.rmtree(leaving, ignore_errors=True)
 
 
 async def location(ctx: Context, package: Package) -> str:
