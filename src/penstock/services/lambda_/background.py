@@ -249,6 +249,9 @@ class _EventRunner:
         now_ms = ctx.clock.now_ms()
         if now_ms >= deadline_ms:
             await step.end(Ending("EventAgeExceeded", 500 if not event.throttles else 429, event.failures))
+        elif invocations.is_recursive(function, event.trace_id, named):
+            log.warning("recursive loop stopped function=%s id=%s", name, event.request_id)
+            await step.end(Ending("RecursiveInvocation", 400, event.failures))
         elif version.state == "Pending":
             await step.put_back(event, now_ms + _PENDING_DELAY_MS)
         else:

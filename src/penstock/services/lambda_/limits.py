@@ -44,8 +44,11 @@ THROTTLE_DELAY_MS_MAX = Limit(5 * MINUTE_MS, _ASYNC)
 ERROR_MESSAGE_BYTES_MAX = Limit(
     KIB, "https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html"
 )
+RECURSION_HOPS_MAX = Limit(16, "https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html")
 
 # Ours, not AWS's.
+RECURSION_HOPS_COUNTED = 1_000_000
+LINEAGE_FUNCTIONS_MAX = 32
 ASYNC_LEASE_MS = HOUR_MS  # beyond any timeout; a restarted node takes its predecessor's leases back at once
 ASYNC_IN_FLIGHT_MAX = 1000
 ASYNC_IN_FLIGHT_OF_FUNCTION_MAX = 100

@@ -314,3 +314,11 @@ def unbuilt(member: str) -> ServiceError:
 def no_code_signing_config() -> ServiceError:
     text = "The code signing configuration cannot be found."
     return ServiceError("CodeSigningConfigNotFoundException", text, status=404, fields={"Type": "User"})
+
+
+def recursive_loop() -> ServiceError:
+    text = (
+        "Lambda has detected your function being invoked in a recursive loop with other Amazon Web Services resources "
+        "and stopped your function's invocation."
+    )
+    return ServiceError("RecursiveInvocationException", text, fields={"Type": "User"})

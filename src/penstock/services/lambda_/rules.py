@@ -21,6 +21,7 @@ _NAME = re.compile(
     r"(?:(?P<account>\d{12}):)?(?:function:)?(?P<name>[a-zA-Z0-9-_]+)(?::(?P<qualifier>\$LATEST|[a-zA-Z0-9-_]+))?"
 )
 KEPT_MEMBERS = ("VpcConfig", "KMSKeyArn", "SnapStart")
+_LINEAGE = re.compile(r";?\s*Lineage=([^;]*)")
 UNBUILT_MEMBERS = (
     "FileSystemConfigs",
     "ImageConfig",
@@ -336,3 +337,30 @@ def statement_of(named: Named, req: Mapping[str, Any]) -> dict[str, Any]:
     if req.get("InvokedViaFunctionUrl") is not None:
         condition["Bool"] = {"lambda:InvokedViaFunctionUrl": "true" if req["InvokedViaFunctionUrl"] else "false"}
     return statement | ({"Condition": condition} if condition else {})
+
+
+def hops(trace_id: str, function_arn: str) -> int:
+    """How often the chain of events behind a trace header has gone through the function.
+
+    Source: https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
+    """
+    return _lineage(trace_id).get(_lineage_key(function_arn), 0)
+
+
+def with_hop(trace_id: str, function_arn: str) -> str:
+    """The trace header of an invocation of the function: one hop more. SDKs send it along with what they call."""
+    lineage, key = _lineage(trace_id), _lineage_key(function_arn)
+    count = min(lineage.pop(key, 0) + 1, limits.RECURSION_HOPS_COUNTED)
+    kept = [*lineage.items()][1 - limits.LINEAGE_FUNCTIONS_MAX :]
+    text = "|".join(f"{known}:{hops}" for known, hops in [*kept, (key, count)])
+    return f"{_LINEAGE.sub('', trace_id)};Lineage={text}"
+
+
+def _lineage(trace_id: str) -> dict[str, int]:
+    match = _LINEAGE.search(trace_id)
+    pairs = [part.partition(":") for part in unquote(match[1]).split("|")] if match else []
+    return {key: int(count) for key, _, count in pairs if key and count.isdecimal()}
+
+
+def _lineage_key(function_arn: str) -> str:
+    return hashlib.sha256(function_arn.encode()).hexdigest()[:8]

@@ -51,13 +51,14 @@ class LayerUse:
 
 @dataclass
 class Function:
-    """`version_last` is the highest number given out; it never falls."""
+    """`version_last` is the highest number given out; it never falls. `recursion` is Terminate or Allow."""
 
     name: str
     created_ms: int
     version_last: int = 0
     tags: dict[str, str] = field(default_factory=dict)
     reserved_concurrency: int | None = None
+    recursion: str = "Terminate"
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """What follows from a change: notifications sent, blobs collected."""
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -20,7 +21,8 @@ async def delete_blob(ctx: Context, intent: Intent) -> None:
 @on_intent(events.NOTIFY)
 async def notify(ctx: Context, intent: Intent) -> None:
     """Send one record to one destination, as S3 itself on behalf of the bucket."""
-    await send(ctx, dict(intent.payload))
+    request = replace(ctx.request, trace_id=str(intent.payload.get("trace_id") or ""))
+    await send(replace(ctx, request=request), dict(intent.payload))
 
 
 async def send(ctx: Context, payload: dict[str, Any]) -> None:

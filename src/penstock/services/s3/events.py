@@ -50,7 +50,10 @@ def notify(tx: Transaction, ctx: Context, bucket: Bucket, event: str, version: V
 
 
 def _intend(tx: Transaction, ctx: Context, payload: dict[str, object], bucket: Bucket, now_ms: int) -> None:
+    """The trace goes along: by it Lambda sees that a chain of events runs in a circle."""
     payload |= {"bucket": bucket.name, "account": bucket.account_id, "region": bucket.region}
+    if ctx.request.trace_id:
+        payload["trace_id"] = ctx.request.trace_id
     outbox.add(tx, NOTIFY, payload, due_ms=now_ms, id=ctx.entropy.token_hex(16))
 
 

@@ -27,6 +27,8 @@ _OF_FUNCTIONS = (
     "RemovePermission",
     "GetPolicy",
     "PutFunctionConcurrency",
+    "PutFunctionRecursionConfig",
+    "GetFunctionRecursionConfig",
     "GetFunctionConcurrency",
     "DeleteFunctionConcurrency",
     "PutFunctionEventInvokeConfig",

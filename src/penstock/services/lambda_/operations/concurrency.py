@@ -1,4 +1,4 @@
-"""Reserved concurrency, and what the account has.
+"""Reserved concurrency, what the account has, and whether events may run in circles.
 
 Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
 """
@@ -48,6 +48,27 @@ async def delete_function_concurrency(ctx: Context, req: dict[str, Any]) -> None
         state.put_function(tx, named.scope, function)
 
     await ctx.store.transact(delete)
+
+
+@operation
+async def put_function_recursion_config(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
+    """Source: https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html"""
+    named = rules.named(ctx.scope, req["FunctionName"])
+
+    def put(tx: Transaction) -> None:
+        function = functions.get_function_record(tx, named)
+        function.recursion = req["RecursiveLoop"]
+        state.put_function(tx, named.scope, function)
+
+    await ctx.store.transact(put)
+    return {"RecursiveLoop": req["RecursiveLoop"]}
+
+
+@operation
+async def get_function_recursion_config(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
+    named = rules.named(ctx.scope, req["FunctionName"])
+    function = await ctx.store.read(lambda tx: functions.get_function_record(tx, named))
+    return {"RecursiveLoop": function.recursion}
 
 
 @operation

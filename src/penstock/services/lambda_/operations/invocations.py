@@ -94,7 +94,9 @@ async def _run_now(ctx: Context, named: Named, payload: bytes, req: Members) -> 
     rules.check_client_context(client_context)
     function, version = await find_target(ctx, named)
     _check_ready(version)
-    trace_id = ctx.request.trace_id or new_trace_id(ctx)
+    trace_id = _traced(ctx, named)
+    if is_recursive(function, trace_id, named):
+        raise messages.recursive_loop()
     invocation = Invocation(ctx.request.request_id, payload or b"{}", named.arn, trace_id, client_context)
     try:
         return version, await run(ctx, named.scope, function, version, invocation)
@@ -102,8 +104,19 @@ async def _run_now(ctx: Context, named: Named, payload: bytes, req: Members) -> 
         raise messages.throttled(throttled.reason) from None
 
 
+def _traced(ctx: Context, named: Named) -> str:
+    return rules.with_hop(ctx.request.trace_id or new_trace_id(ctx), state.arn_of(named.scope, named.name))
+
+
+def is_recursive(function: Function, trace_id: str, named: Named) -> bool:
+    """Whether this invocation goes too often round in a circle. Counts the hop that it makes itself."""
+    is_watched = function.recursion != "Allow"
+    hops = rules.hops(trace_id, state.arn_of(named.scope, named.name))
+    return is_watched and hops > limits.RECURSION_HOPS_MAX.value
+
+
 async def _run_later(ctx: Context, named: Named, payload: bytes) -> None:
-    trace_id = ctx.request.trace_id or new_trace_id(ctx)
+    trace_id = _traced(ctx, named)
     now_ms = ctx.clock.now_ms()
     event = Event(ctx.request.request_id, named.qualifier, named.arn, now_ms, trace_id, payload or b"{}")
     await queueing.enqueue(ctx, named.scope, named.name, event)
