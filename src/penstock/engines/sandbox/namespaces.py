@@ -1,0 +1,113 @@
+"""What Linux gives to keep an environment apart: namespaces, read-only mounts, privileges, cgroup membership.
+
+Self-contained (a template loads it by its path) and without external programs: libc through ctypes. Every
+call is made in the forked child, before any of the user's code.
+Source: https://man7.org/linux/man-pages/man7/namespaces.7.html
+"""
+
+import ctypes
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWPID = 0x00020000, 0x04000000, 0x08000000, 0x20000000
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 32, 4096, 16384, 1 << 18
+PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 24, 38
+CAPABILITY_MAX = 63
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_OWN_PIDS: list[int] = []
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def die_with_parent() -> None:
+    """No environment outlives its template."""
+    _LIBC.prctl(PR_SET_PDEATHSIG, 9, 0, 0, 0)
+
+
+def join_cgroups(files: Sequence[str]) -> None:
+    for path in files:
+        fd = os.open(path, os.O_WRONLY)
+        try:
+            os.write(fd, b"0")
+        finally:
+            os.close(fd)
+
+
+def prepare_fork(is_sandboxed: bool) -> None:
+    """In the template: the next child is process 1 of a pid namespace of its own."""
+    if not is_sandboxed:
+        return
+    if not _OWN_PIDS:
+        _OWN_PIDS.append(os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC))
+    _check(_LIBC.setns(_OWN_PIDS[0], CLONE_NEWPID), "setns")
+    _check(_LIBC.unshare(CLONE_NEWPID), "unshare pid")
+
+
+def mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
+    encoded = [None if text is None else text.encode() for text in (source, target, kind, data)]
+    _check(_LIBC.mount(encoded[0], encoded[1], encoded[2], ctypes.c_ulong(flags), encoded[3]), f"mount {target}")
+
+
+def isolate(mounts: Mapping[str, Any]) -> None:
+    """Enter namespaces, see only what the function may, give every privilege away.
+
+    view     an empty folder to build the function's root in
+    hidden   folders covered by empty ones; binds: (target, source) pairs shown read-only, also within hidden ones
+    tmp_dir  the environment's own /tmp, writable; uid: who it becomes
+    """
+    _check(_LIBC.unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS), "unshare")
+    mount("none", "/", None, MS_REC | MS_PRIVATE)
+    view = mounts["view"]
+    mount("/", view, None, MS_BIND | MS_REC)
+    _read_only(view)
+    covered = [path for path in mounts["hidden"] if os.path.isdir(view + path)]
+    for path in covered:
+        mount("tmpfs", view + path, "tmpfs", MS_NOSUID | MS_NODEV, "size=64k,mode=755")
+    for target, source in mounts["binds"]:
+        _bind(source, view + target)
+    for path in covered:
+        mount("none", view + path, None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
+    mount(mounts["tmp_dir"], view + "/tmp", None, MS_BIND)
+    mount("none", view + "/tmp", None, MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV)
+    mount("proc", view + "/proc", "proc", MS_NOSUID | MS_NODEV)
+    os.chroot(view)
+    os.chdir("/")
+    _LIBC.sethostname(b"169-254-0-1", 11)
+    _drop_privileges(mounts["uid"])
+
+
+def _bind(source: str, target: str) -> None:
+    """A folder or a file, read-only, where the view has room for it."""
+    if os.path.isdir(source):
+        os.makedirs(target, exist_ok=True)
+    elif not os.path.exists(target):
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
+    mount(source, target, None, MS_BIND)
+    mount("none", target, None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
+
+
+def _read_only(root: str) -> None:
+    """Every mount point below `root`, as a remount isn't recursive."""
+    with open("/proc/self/mounts") as listing:
+        points = [line.split(" ")[1].replace("\\040", " ") for line in listing]
+    for point in points:
+        if point == root or point.startswith(root + "/"):
+            if point.startswith((root + "/proc", root + "/dev")):
+                continue
+            mount("none", point, None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID)
+
+
+def _drop_privileges(uid: int) -> None:
+    for capability in range(CAPABILITY_MAX):
+        _LIBC.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+    _check(_LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+    die_with_parent()  # a change of user clears it

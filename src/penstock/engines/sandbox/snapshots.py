@@ -1,0 +1,181 @@
+"""Templates: warm interpreters that fork an environment in milliseconds (the node's side of zygote.py)."""
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from penstock.engines.sandbox import namespaces, zygote
+from penstock.kernel.errors import Unavailable
+
+BASE_PACKAGES = ("json", "logging", "datetime", "decimal", "awslambdaric.bootstrap", "awslambdaric.lambda_literals")
+MESSAGE_BYTES_MAX = zygote.MESSAGE_BYTES_MAX
+START_S_MAX = 60.0
+SINGLE_THREADED = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+@dataclass(slots=True)
+class Child:
+    """A forked environment; `exited` holds its wait status once it has ended."""
+
+    pid: int
+    exited: asyncio.Future[int]
+
+
+@dataclass(slots=True)
+class Template:
+    """A running template process.
+
+    key        what it has loaded: packages and the folders they come from
+    used_s     when it last forked, on the machine's monotonic clock
+    """
+
+    key: str
+    process: asyncio.subprocess.Process
+    control: socket.socket
+    loaded: list[str] = field(default_factory=list)
+    used_s: float = 0.0
+    _children: dict[int, Child] = field(default_factory=dict)
+    _spawning: dict[int, asyncio.Future[int]] = field(default_factory=dict)
+    _next_id: int = 0
+
+    async def fork(self, request: Mapping[str, object], fds: Sequence[int]) -> Child:
+        """A new environment over the descriptors (pipe, output, log). Raises Unavailable."""
+        loop = asyncio.get_running_loop()
+        self._next_id += 1
+        number = self._next_id
+        spawned: asyncio.Future[int] = loop.create_future()
+        self._spawning[number] = spawned
+        message = json.dumps({**request, "id": number}).encode()
+        try:
+            socket.send_fds(self.control, [message], list(fds))
+        except OSError as failure:
+            self._spawning.pop(number, None)
+            raise Unavailable(f"the template can't be reached: {failure}") from failure
+        pid = await spawned
+        return self._children[pid]
+
+    def on_readable(self) -> None:
+        try:
+            message = self.control.recv(MESSAGE_BYTES_MAX)
+        except BlockingIOError:
+            return
+        except OSError:
+            message = b""
+        if not message:
+            self.on_gone()
+            return
+        self._on_message(json.loads(message))
+
+    def _on_message(self, answer: dict[str, int | str]) -> None:
+        if "spawned" in answer:
+            waiter = self._spawning.pop(int(answer["spawned"]))
+            pid = int(answer["pid"])
+            if pid == 0:
+                waiter.set_exception(Unavailable(f"no environment: {answer.get('error')}"))
+                return
+            self._children[pid] = Child(pid, asyncio.get_running_loop().create_future())
+            if not waiter.done():
+                waiter.set_result(pid)
+        elif (child := self._children.pop(int(answer["exited"]), None)) is not None and not child.exited.done():
+            child.exited.set_result(int(answer["status"]))
+
+    def on_gone(self) -> None:
+        asyncio.get_running_loop().remove_reader(self.control.fileno())
+        for waiter in self._spawning.values():
+            if not waiter.done():
+                waiter.set_exception(Unavailable("the template ended"))
+        self._spawning.clear()
+        for child in self._children.values():
+            if not child.exited.done():
+                child.exited.set_result(9)
+        self._children.clear()
+
+    @property
+    def has_children(self) -> bool:
+        return bool(self._children or self._spawning)
+
+    @property
+    def resident_mb(self) -> int:
+        """Memory that its forks share with it."""
+        try:
+            with open(f"/proc/{self.process.pid}/statm") as statm:
+                return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
+        except (OSError, IndexError, ValueError):
+            return 0
+
+    @property
+    def is_alive(self) -> bool:
+        return self.process.returncode is None
+
+    async def close(self) -> None:
+        """End it and every environment that came from it."""
+        if self.control.fileno() >= 0:
+            self.on_gone()
+            self.control.close()
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.process.wait()
+
+
+async def start_template(
+    key: str, *, runtime_file: str, interpreter: str, sys_path: Sequence[str], packages: Sequence[str]
+) -> Template:
+    """Start an interpreter and import `packages` in it; its forks run `runtime_file`. Raises Unavailable."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    config = {
+        "runtime_file": runtime_file,
+        "sandbox_file": namespaces.__file__,
+        "sys_path": list(sys_path),
+        "preload": [*BASE_PACKAGES, *packages],
+    }
+    environment = {"LANG": "en_US.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin", **SINGLE_THREADED}
+    command = [
+        interpreter or sys.executable,
+        "-I",
+        "-S",
+        "-X",
+        "utf8",
+        zygote.__file__,
+        json.dumps(config),
+        str(theirs.fileno()),
+    ]
+    with theirs:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
+            env=environment, pass_fds=(theirs.fileno(),), start_new_session=True,
+        )  # fmt: skip
+    template = Template(key, process, ours)
+    ours.setblocking(False)
+    try:
+        async with asyncio.timeout(START_S_MAX):
+            message = await asyncio.get_running_loop().sock_recv(ours, MESSAGE_BYTES_MAX)
+    except TimeoutError:
+        message = b""
+    if not message:
+        await template.close()
+        raise Unavailable("a function template did not start")
+    template.loaded = json.loads(message)["ready"]
+    asyncio.get_running_loop().add_reader(ours.fileno(), template.on_readable)
+    return template
+
+
+def on_end(child: Child, callback: Callable[[int], None]) -> None:
+    """Call with the wait status once the environment has ended."""
+    child.exited.add_done_callback(lambda future: None if future.cancelled() else callback(future.result()))
+
+
+def kill(child: Child, signal_number: int) -> None:
+    """Signal the environment's process group; nothing happens where it has ended."""
+    if child.exited.done():
+        return
+    try:
+        os.killpg(child.pid, signal_number)
+    except ProcessLookupError:  # it has no group of its own yet, or it has just ended
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.pid, signal_number)
