@@ -10,6 +10,7 @@ import socket
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 from penstock.engines.functions.lifecycle import Event, State, next_state
 from penstock.engines.functions.output import TAIL_BYTES, Drain, FrameReader, LineReader
@@ -44,8 +45,7 @@ class RuntimePipe(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by descent
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data

@@ -7,21 +7,17 @@ only wait (or call each other) don't starve.
 
 import asyncio
 import contextlib
-import hashlib
 import os
 import re
 import shutil
 import signal
-import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
-from penstock.engines.functions import imports, packages, reports
-from penstock.engines.functions.bootstrap import runtime
+from penstock.engines.functions import reports
 from penstock.engines.functions.concurrency import Concurrency
 from penstock.engines.functions.environment import (
     ERROR,
@@ -35,10 +31,7 @@ from penstock.engines.functions.environment import (
 )
 from penstock.engines.functions.ports import CredentialsSource, FunctionSpec, Invocation, LogSink, Outcome
 from penstock.engines.functions.reports import Report, Status
-from penstock.engines.sandbox import snapshots
-from penstock.engines.sandbox.cgroups import Cgroups
-from penstock.engines.sandbox.places import view_of
-from penstock.engines.sandbox.snapshots import Template
+from penstock.engines.functions.starting import Isolation, Starter
 from penstock.kernel.clock import Clock
 from penstock.kernel.entropy import Entropy
 from penstock.kernel.errors import Unavailable
@@ -52,19 +45,8 @@ GROW_S = 0.1
 GROW_AFTER_S = 0.3
 STARVED_S = 3.0
 IDLE_CPU_SHARE = 0.4
-TEMPLATES_MAX = 8
 ENVIRONMENT_MB = 96
-CLOSE_TURNS_MAX = 50
-UID_FIRST = 100_000
-UIDS = 50_000
-MEMORY_FLOOR_MB = 24
-_LIBRARY_DIRS = (
-    *("/var/lang/lib", "/lib64", "/usr/lib64", "/var/runtime", "/var/runtime/lib", "/var/task", "/var/task/lib"),
-    "/opt/lib",
-)
 _STREAM_DAY = "%Y/%m/%d"
-
-Isolation = Literal["auto", "sandbox", "process"]
 
 
 @dataclass(slots=True)
@@ -98,9 +80,15 @@ class LocalFunctionPool:
     ) -> None:
         self._work_dir = work_dir
         self._clock, self._wall, self._entropy = clock, wall, entropy
-        self._sink, self._credentials, self._endpoint = sink, credentials, endpoint
-        self._cgroups = Cgroups(f"penstock-{hashlib.sha256(str(work_dir).encode()).hexdigest()[:12]}")
-        self._isolation, self._gaps = self._choose(isolation)
+        self._sink = sink
+        self._starter = Starter(
+            work_dir=work_dir,
+            wall=wall,
+            entropy=entropy,
+            credentials=credentials,
+            endpoint=endpoint,
+            isolation=isolation,
+        )
         cores = os.cpu_count() or 1
         self._hard_max = max_environments or max(16, (memory_mb or _half_of_memory_mb()) // ENVIRONMENT_MB)
         self._soft_max = min(self._hard_max, max(8, 4 * cores))
@@ -109,17 +97,13 @@ class LocalFunctionPool:
         self._environments: set[Environment] = set()
         self._starting = 0
         self._waiters: deque[_Waiter] = deque()
-        self._templates: dict[str, asyncio.Task[Template]] = {}
         self._retired: dict[str, int] = {}
         self._counts = {"cold": 0, "warm": 0}
-        self._next_uid = 0
         self._growing: asyncio.TimerHandle | None = None
         self._sweeping: asyncio.TimerHandle | None = None
         self._cpu = _CpuMeter()
-        self._closing: set[asyncio.Task[None]] = set()
         shutil.rmtree(work_dir / "environments", ignore_errors=True)
-        for folder in ("environments", "view"):
-            (work_dir / folder).mkdir(mode=0o755, parents=True, exist_ok=True)
+        (work_dir / "environments").mkdir(mode=0o755, parents=True, exist_ok=True)
 
     async def invoke(self, spec: FunctionSpec, invocation: Invocation) -> Outcome:
         """Run it in a warm environment or a new one. Raises Throttled, Unavailable."""
@@ -137,7 +121,7 @@ class LocalFunctionPool:
     async def warm(self, spec: FunctionSpec) -> None:
         """Have the packages' template ready; best effort."""
         with contextlib.suppress(Unavailable, OSError):
-            await self._template(spec)
+            await self._starter.template(spec)
 
     async def retire(self, function_arn: str) -> None:
         """End a deleted or replaced function's environments: idle ones now, busy ones when they are done."""
@@ -150,17 +134,13 @@ class LocalFunctionPool:
     def status(self) -> dict[str, object]:
         """Environments, templates and isolation, for people."""
         return {
-            "isolation": self._isolation,
-            "not_enforced": self._gaps,
+            "isolation": self._starter.isolation,
+            "not_enforced": self._starter.gaps,
             "environments": len(self._environments),
             "idle": sum(map(len, self._idle.values())),
             "waiting": len(self._waiters),
             "environments_max": self._hard_max,
-            "templates": {
-                task.result().key: task.result().loaded
-                for task in self._templates.values()
-                if task.done() and not task.cancelled() and task.exception() is None
-            },
+            "templates": self._starter.loaded(),
             "starts": dict(self._counts),
         }
 
@@ -171,15 +151,7 @@ class LocalFunctionPool:
                 timer.cancel()
         for environment in list(self._environments):
             self._end(environment)
-        for task in self._templates.values():
-            with contextlib.suppress(Unavailable, OSError, asyncio.CancelledError):
-                await (await task).close()
-        if self._closing:
-            await asyncio.gather(*self._closing, return_exceptions=True)
-        for _ in range(CLOSE_TURNS_MAX):  # what was killed has yet to end
-            if self._cgroups.close():
-                return
-            await self._wall.sleep(0.01)
+        await self._starter.close()
 
     # Places
 
@@ -281,8 +253,7 @@ class LocalFunctionPool:
     def _end(self, environment: Environment) -> None:
         self._environments.discard(environment)
         environment.end()
-        if environment.group is not None:
-            self._cgroups.retire(environment.group)
+        self._starter.retire(environment)
 
     def _watch_growth(self) -> None:
         if self._growing is None:
@@ -317,7 +288,7 @@ class LocalFunctionPool:
                     environments.remove(environment)
                     self._end(environment)
         self._idle = {key: environments for key, environments in self._idle.items() if environments}
-        self._cgroups.sweep()
+        self._starter.sweep()
         if self._environments:
             self._watch_age()
 
@@ -361,12 +332,9 @@ class LocalFunctionPool:
         if not environment.has_started:
             environment.has_started = True
             environment.log([reports.init_start_line(spec, self._clock.now_ms())])
-        template = await self._template(spec)
-        request = await self._request(environment, template)
-        template.used_s = self._wall.monotonic_s()
         try:
             async with asyncio.timeout(max(INIT_S_MAX, float(spec.timeout_s))):
-                return await environment.start(template, request)
+                return await self._starter.start(environment)
         except TimeoutError:
             return Answer(EXITED, wait_status=signal.SIGKILL)
 
@@ -420,125 +388,6 @@ class LocalFunctionPool:
             error_type=ended.error_type,
         )
 
-    # Starting
-
-    async def _request(self, environment: Environment, template: Template) -> dict[str, object]:
-        """What the template needs to know to make the environment."""
-        spec = environment.spec
-        credentials = await self._credentials.credentials_for(spec)
-        environment.credentials_expire_ms = credentials.expires_ms
-        runtime_dir = packages.runtime_dir(str(self._work_dir))
-        opt_dir = packages.merged_layers(spec.layer_dirs, str(self._work_dir))
-        variables = {
-            **_base_variables(spec, environment.stream),
-            **spec.environment,
-            "AWS_ACCESS_KEY_ID": credentials.access_key_id,
-            "AWS_SECRET_ACCESS_KEY": credentials.secret_access_key,
-            "AWS_SESSION_TOKEN": credentials.session_token,
-        }
-        variables.setdefault("AWS_ENDPOINT_URL", self._endpoint())
-        request: dict[str, object] = {
-            "environment": variables,
-            "handler": spec.handler,
-            "log_format": spec.log_format,
-            "cgroup_files": self._grouped(environment, template),
-        }
-        version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-        if self._isolation != "sandbox":
-            opt = [f"{opt_dir}/python/lib/{version}/site-packages", f"{opt_dir}/python"] if opt_dir else []
-            variables |= {"TMPDIR": environment.tmp_dir, "LAMBDA_TASK_ROOT": spec.code_dir}
-            return request | {
-                "mounts": None,
-                "sys_path": [spec.code_dir, *opt, runtime_dir],
-                "task_root": spec.code_dir,
-            }
-        view = view_of(
-            data_dir=str(self._work_dir.parent),
-            code_dir=spec.code_dir,
-            opt_dir=opt_dir,
-            runtime_dir=runtime_dir,
-            layer_dirs=spec.layer_dirs,
-            own_hidden=(),
-        )
-        uid = UID_FIRST + self._next_uid % UIDS
-        self._next_uid += 1
-        os.chown(environment.tmp_dir, uid, uid)
-        mounts = {
-            "view": str(self._work_dir / "view"),
-            "hidden": view.hidden,
-            "binds": view.binds,
-            "tmp_dir": environment.tmp_dir,
-            "uid": uid,
-        }
-        return request | {
-            "mounts": mounts,
-            "sys_path": ["/var/task", f"/opt/python/lib/{version}/site-packages", "/opt/python", "/var/runtime"],
-            "task_root": "/var/task",
-        }
-
-    def _grouped(self, environment: Environment, template: Template) -> list[str]:
-        """The control groups that the process joins. What it shares with its template counts, as it would on AWS."""
-        if environment.group is not None:
-            self._cgroups.retire(environment.group)
-            environment.group = None
-        if not self._cgroups.can_limit_memory:
-            return []
-        memory_mb = max(environment.spec.memory_mb - template.resident_mb, MEMORY_FLOOR_MB)
-        name = self._entropy.token_hex(6)
-        environment.group = self._cgroups.create(
-            name, memory_bytes=memory_mb * MIB, memory_mb=environment.spec.memory_mb
-        )
-        return environment.group.files if environment.group else []
-
-    async def _template(self, spec: FunctionSpec) -> Template:
-        """The warm interpreter that has this function's packages loaded; started once for all who share them."""
-        runtime_dir = packages.runtime_dir(str(self._work_dir))
-        version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-        layers = [folder for layer in reversed(spec.layer_dirs) for folder in _python_dirs(layer, version)]
-        folders = [*layers, runtime_dir]
-        predicted = imports.predicted_packages(spec.code_dir, spec.handler, folders)
-        key = ", ".join(predicted) + ("; " + ":".join(layers) if predicted and layers else "")
-        task = self._templates.get(key)
-        if task is None or (task.done() and (task.cancelled() or task.exception() or not task.result().is_alive)):
-            self._make_room()
-            starting = snapshots.start_template(
-                key or "interpreter",
-                runtime_file=runtime.__file__,
-                interpreter=sys.executable,
-                sys_path=folders if predicted else [runtime_dir],
-                packages=predicted,
-            )
-            task = self._templates[key] = asyncio.get_running_loop().create_task(starting, name="penstock-template")
-        return await asyncio.shield(task)
-
-    def _make_room(self) -> None:
-        """Close the template that forked longest ago and has nobody left."""
-        if len(self._templates) < TEMPLATES_MAX:
-            return
-        closable = [
-            (task.result().used_s, key)
-            for key, task in self._templates.items()
-            if task.done() and not task.cancelled() and not task.exception() and not task.result().has_children
-        ]
-        if closable:
-            task = self._templates.pop(min(closable)[1])
-            closing = asyncio.get_running_loop().create_task(task.result().close(), name="penstock-template-end")
-            self._closing.add(closing)
-            closing.add_done_callback(self._closing.discard)
-
-    def _choose(self, wanted: Isolation) -> tuple[str, list[str]]:
-        gaps = []
-        can_sandbox = sys.platform == "linux" and os.geteuid() == 0
-        if wanted == "sandbox" and not can_sandbox:
-            raise Unavailable("--isolation sandbox needs Linux and root: namespaces can't be made otherwise")
-        chosen = "sandbox" if can_sandbox and wanted != "process" else "process"
-        if not self._cgroups.can_limit_memory:
-            gaps.append("memory limit and CPU share (control groups can't be made)")
-        if chosen == "process":
-            gaps.append("private /tmp, read-only code, separate users and process trees (needs Linux and root)")
-        gaps.append("size of /tmp")
-        return chosen, gaps
-
 
 @dataclass(frozen=True, slots=True)
 class _Ended:
@@ -564,35 +413,6 @@ class _CpuMeter:
         return (idle - before[0]) / max(total - before[1], 1)
 
 
-def _base_variables(spec: FunctionSpec, stream: str) -> dict[str, str]:
-    """Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html"""
-    return {
-        "AWS_LAMBDA_FUNCTION_NAME": spec.name,
-        "AWS_LAMBDA_FUNCTION_VERSION": spec.version,
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(spec.memory_mb),
-        "AWS_LAMBDA_LOG_GROUP_NAME": spec.log_group or f"/aws/lambda/{spec.name}",
-        "AWS_LAMBDA_LOG_STREAM_NAME": stream,
-        "AWS_LAMBDA_LOG_FORMAT": spec.log_format,
-        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
-        "AWS_EXECUTION_ENV": f"AWS_Lambda_{spec.runtime}",
-        "AWS_REGION": spec.region,
-        "AWS_DEFAULT_REGION": spec.region,
-        "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
-        "AWS_XRAY_DAEMON_ADDRESS": "169.254.79.129:2000",
-        "_AWS_XRAY_DAEMON_ADDRESS": "169.254.79.129",
-        "_AWS_XRAY_DAEMON_PORT": "2000",
-        "LAMBDA_TASK_ROOT": "/var/task",
-        "LAMBDA_RUNTIME_DIR": "/var/runtime",
-        "_HANDLER": spec.handler,
-        "TZ": ":UTC",
-        "LANG": "en_US.UTF-8",
-        "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
-        "LD_LIBRARY_PATH": ":".join(_LIBRARY_DIRS),
-        "PYTHONPATH": "/var/runtime",
-        "OPENBLAS_NUM_THREADS": "1",
-    }
-
-
 def _day(now_ms: int) -> str:
     return datetime.fromtimestamp(now_ms / 1000, UTC).strftime(_STREAM_DAY)
 
@@ -603,12 +423,6 @@ def _iso(now_ms: int) -> str:
 
 def _is_of(spec: FunctionSpec, function_arn: str) -> bool:
     return spec.arn == function_arn or spec.arn.startswith(f"{function_arn}:")
-
-
-def _python_dirs(layer: str, version: str) -> list[str]:
-    return [
-        folder for folder in (f"{layer}/python/lib/{version}/site-packages", f"{layer}/python") if os.path.isdir(folder)
-    ]
 
 
 _ERROR_TYPE = re.compile(rb'"errorType"\s*:\s*"([^"\\]{1,200})"')

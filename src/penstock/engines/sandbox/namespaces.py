@@ -5,6 +5,7 @@ call is made in the forked child, before any of the user's code.
 Source: https://man7.org/linux/man-pages/man7/namespaces.7.html
 """
 
+import contextlib
 import ctypes
 import os
 from collections.abc import Mapping, Sequence
@@ -53,54 +54,73 @@ def mount(source: str, target: str, kind: str | None, flags: int, data: str | No
     _check(_LIBC.mount(encoded[0], encoded[1], encoded[2], ctypes.c_ulong(flags), encoded[3]), f"mount {target}")
 
 
-def isolate(mounts: Mapping[str, Any]) -> None:
-    """Enter namespaces, see only what the function may, give every privilege away.
+def prepare_root(mounts: Mapping[str, Any]) -> None:
+    """In a template, before it imports anything: the machine as functions see it, read-only.
 
-    view     an empty folder to build the function's root in
-    hidden   folders covered by empty ones; binds: (target, source) pairs shown read-only, also within hidden ones
-    tmp_dir  the environment's own /tmp, writable; uid: who it becomes
+    hidden   folders covered by empty ones, outer before inner; binds: (target, source) pairs shown in them
+    folders  made empty, to be mounted on; view: an empty folder to work in
+    """
+    _check(_LIBC.unshare(CLONE_NEWNS), "unshare")
+    mount("none", "/", None, MS_REC | MS_PRIVATE)
+    covered = [path for path in mounts["hidden"] if os.path.isdir(path)]
+    view = mounts["view"]
+    mount("tmpfs", view, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=755")
+    staged = [(target, _stage(source, f"{view}/{number}")) for number, (target, source) in enumerate(mounts["binds"])]
+    for path in covered:
+        mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=755")
+    for folder in mounts["folders"]:
+        os.makedirs(folder, exist_ok=True)
+    for target, source in staged:
+        _bind(source, target)
+    _read_only()
+
+
+def isolate(mounts: Mapping[str, Any]) -> None:
+    """In an environment: its own code and /tmp, nothing of the node's folder, no privilege left.
+
+    task_dir  shown at /var/task; tmp_dir: its own /tmp, writable; data_dir: covered; uid: who it becomes
     """
     _check(_LIBC.unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS), "unshare")
-    mount("none", "/", None, MS_REC | MS_PRIVATE)
-    view = mounts["view"]
-    mount("/", view, None, MS_BIND | MS_REC)
-    _read_only(view)
-    covered = [path for path in mounts["hidden"] if os.path.isdir(view + path)]
-    for path in covered:
-        mount("tmpfs", view + path, "tmpfs", MS_NOSUID | MS_NODEV, "size=64k,mode=755")
-    for target, source in mounts["binds"]:
-        _bind(source, view + target)
-    for path in covered:
-        mount("none", view + path, None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
-    mount(mounts["tmp_dir"], view + "/tmp", None, MS_BIND)
-    mount("none", view + "/tmp", None, MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV)
-    mount("proc", view + "/proc", "proc", MS_NOSUID | MS_NODEV)
-    os.chroot(view)
-    os.chdir("/")
+    mount(mounts["task_dir"], "/var/task", None, MS_BIND)
+    mount("none", "/var/task", None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
+    tmp = os.open(mounts["tmp_dir"], os.O_PATH | os.O_CLOEXEC)
+    mount("tmpfs", mounts["data_dir"], "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV, "size=4k,mode=755")
+    mount(f"/proc/self/fd/{tmp}", "/tmp", None, MS_BIND)
+    mount("none", "/tmp", None, MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV)
+    os.close(tmp)
+    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV)
     _LIBC.sethostname(b"169-254-0-1", 11)
     _drop_privileges(mounts["uid"])
 
 
+def _stage(source: str, place: str) -> str:
+    """Keep a source within reach although its folder is about to be covered."""
+    if os.path.isdir(source):
+        os.mkdir(place)
+    else:
+        os.close(os.open(place, os.O_CREAT | os.O_WRONLY, 0o644))
+    mount(source, place, None, MS_BIND | MS_REC)
+    return place
+
+
 def _bind(source: str, target: str) -> None:
-    """A folder or a file, read-only, where the view has room for it."""
+    """A folder or a file, where the covered folder has room for it."""
     if os.path.isdir(source):
         os.makedirs(target, exist_ok=True)
     elif not os.path.exists(target):
         os.makedirs(os.path.dirname(target), exist_ok=True)
         os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
-    mount(source, target, None, MS_BIND)
-    mount("none", target, None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
+    mount(source, target, None, MS_BIND | MS_REC)
 
 
-def _read_only(root: str) -> None:
-    """Every mount point below `root`, as a remount isn't recursive."""
+def _read_only() -> None:
+    """Every mount point, as a remount isn't recursive."""
     with open("/proc/self/mounts") as listing:
         points = [line.split(" ")[1].replace("\\040", " ") for line in listing]
     for point in points:
-        if point == root or point.startswith(root + "/"):
-            if point.startswith((root + "/proc", root + "/dev")):
-                continue
-            mount("none", point, None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID)
+        if not point.startswith(("/proc", "/dev", "/sys")):
+            with contextlib.suppress(OSError):  # a mount that another covers can't be reached, nor written to
+                mount("none", point, None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID)
 
 
 def _drop_privileges(uid: int) -> None:

@@ -1,46 +1,41 @@
-"""What an environment sees of the machine: which folders are hidden, which are shown in them."""
+"""What functions see of the machine: which folders are hidden, and what is shown at AWS's places."""
 
-import site
+import os
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 HIDDEN = ("/home", "/root", "/var", "/opt", "/run", "/mnt", "/srv", "/media")
+FOLDERS = ("/var/task", "/var/runtime", "/var/tmp", "/var/lang")
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """`hidden` folders in order, outer before inner; `binds` are (target, source), shown read-only."""
+def root_mounts(*, work_dir: str, data_dir: str, runtime_dir: str, opt_dir: str) -> dict[str, object]:
+    """For namespaces.prepare_root: the interpreter where it is, the runtime at /var/runtime, layers at /opt.
 
-    hidden: tuple[str, ...]
-    binds: tuple[tuple[str, str], ...]
-
-
-def view_of(
-    *,
-    data_dir: str,
-    code_dir: str,
-    opt_dir: str,
-    runtime_dir: str,
-    layer_dirs: Sequence[str],
-    own_hidden: Sequence[str],
-) -> View:
-    """The function's code, layers and runtime at AWS's places; nothing of the store, of people or of services.
-
-    own_hidden   further folders of this node's that functions must not see
+    The data folder stays within reach of the template, which mounts code from it; each environment covers it.
     """
-    hidden = sorted({*HIDDEN, *(_real(path) for path in (data_dir, *own_hidden))})
-    needed = [sys.base_prefix, sys.prefix, *site.getsitepackages(), runtime_dir, *layer_dirs]
-    shown: list[tuple[str, str]] = []
-    for path in dict.fromkeys(map(_real, needed)):
-        is_hidden = any(Path(path).is_relative_to(folder) for folder in hidden)
-        if is_hidden and not any(Path(path).is_relative_to(known) for known, _ in shown):
-            shown.append((path, path))
-    binds = [*shown, ("/var/task", code_dir), ("/var/runtime", runtime_dir)]
+    hidden = [*HIDDEN]
+    binds = [(path, path) for path in (_real(sys.base_prefix), _real(data_dir)) if _is_within(path, hidden)]
+    binds += _composed(Path(runtime_dir), "/var/runtime", Path(work_dir))
     if opt_dir:
-        binds.append(("/opt", opt_dir))
-    return View(tuple(hidden), tuple(binds))
+        is_ours = _is_within(_real(opt_dir), [_real(work_dir)])
+        binds += _composed(Path(opt_dir), "/opt", Path(work_dir)) if is_ours else [("/opt", opt_dir)]
+    return {"view": f"{work_dir}/view", "hidden": hidden, "binds": binds, "folders": FOLDERS}
+
+
+def _composed(folder: Path, target: str, work_dir: Path) -> Iterator[tuple[str, str]]:
+    """A folder of links that we put together, as mounts of what the links mean: their targets may be hidden."""
+    for item in sorted(folder.iterdir()):
+        place = f"{target}/{item.name}"
+        real = Path(os.path.realpath(item))
+        if real.is_dir() and _is_within(str(real), [_real(str(work_dir))]):
+            yield from _composed(real, place, work_dir)
+        elif real.exists():
+            yield place, str(real)
+
+
+def _is_within(path: str, folders: list[str]) -> bool:
+    return any(Path(path).is_relative_to(folder) for folder in folders)
 
 
 def _real(path: str) -> str:

@@ -123,14 +123,24 @@ class Template:
 
 
 async def start_template(
-    key: str, *, runtime_file: str, interpreter: str, sys_path: Sequence[str], packages: Sequence[str]
+    key: str,
+    *,
+    runtime_file: str,
+    interpreter: str,
+    sys_path: Sequence[str],
+    packages: Sequence[str],
+    root: Mapping[str, object] | None,
 ) -> Template:
-    """Start an interpreter and import `packages` in it; its forks run `runtime_file`. Raises Unavailable."""
+    """Start an interpreter and import `packages` in it; its forks run `runtime_file`. Raises Unavailable.
+
+    root   what it sees of the machine (places.root_mounts); None: everything
+    """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     config = {
         "runtime_file": runtime_file,
         "sandbox_file": namespaces.__file__,
         "sys_path": list(sys_path),
+        "root": root,
         "preload": [*BASE_PACKAGES, *packages],
     }
     environment = {"LANG": "en_US.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin", **SINGLE_THREADED}

@@ -184,6 +184,8 @@ def main() -> None:
     sys.modules["runtime_client"] = None  # type: ignore[assignment]  # AWS's HTTP client: never needed here
     runtime = _load("penstock_runtime", config["runtime_file"])
     sandbox = _load("penstock_sandbox", config["sandbox_file"])
+    if config["root"] is not None:
+        sandbox.prepare_root(config["root"])
     base_path = list(sys.path)
     sys.path[:0] = config["sys_path"]
     loaded = _preload(config["preload"])

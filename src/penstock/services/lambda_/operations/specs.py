@@ -1,14 +1,16 @@
 """From a stored version to what the function engine runs: code on disk, layers, limits."""
 
+import asyncio
 from dataclasses import replace
 from typing import Literal
 
+from penstock.engines.functions.packages import managed_layer_dir
 from penstock.engines.functions.ports import FunctionSpec
 from penstock.framework.context import Context
 from penstock.kernel.scope import Scope
 from penstock.services.lambda_ import limits, state
 from penstock.services.lambda_.operations import packages
-from penstock.services.lambda_.state import Version
+from penstock.services.lambda_.state import LayerUse, Version
 
 _SPECS = "lambda.specs"
 
@@ -39,7 +41,7 @@ async def _build(ctx: Context, scope: Scope, version: Version) -> FunctionSpec:
         runtime=version.runtime,
         handler=version.handler,
         code_dir=await packages.unpacked(ctx, version.package),
-        layer_dirs=tuple([await packages.unpacked(ctx, layer.package) for layer in version.layers if layer.package]),
+        layer_dirs=tuple([folder for layer in version.layers if (folder := await _layer_dir(ctx, layer))]),
         memory_mb=version.memory_mb,
         timeout_s=version.timeout_s,
         ephemeral_mb=version.ephemeral_mb,
@@ -49,3 +51,10 @@ async def _build(ctx: Context, scope: Scope, version: Version) -> FunctionSpec:
         log_group=version.log_group,
         log_format=log_format,
     )
+
+
+async def _layer_dir(ctx: Context, layer: LayerUse) -> str | None:
+    """The folder of a layer: unpacked, or this machine's stand-in for one that AWS publishes."""
+    if layer.package:
+        return await packages.unpacked(ctx, layer.package)
+    return await asyncio.to_thread(managed_layer_dir, layer.arn, str(ctx.platform.data_dir / "work"))

@@ -1,0 +1,249 @@
+"""Making environments: warm interpreters by package set, and the world that a fork of one is put into."""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from penstock.engines.functions import imports, packages
+from penstock.engines.functions.bootstrap import runtime
+from penstock.engines.functions.environment import Answer, Environment
+from penstock.engines.functions.ports import CredentialsSource, FunctionSpec
+from penstock.engines.sandbox import snapshots
+from penstock.engines.sandbox.cgroups import Cgroups
+from penstock.engines.sandbox.places import root_mounts
+from penstock.engines.sandbox.snapshots import Template
+from penstock.kernel.clock import Clock
+from penstock.kernel.entropy import Entropy
+from penstock.kernel.errors import Unavailable
+from penstock.kernel.units import MIB
+
+TEMPLATES_MAX = 8
+CLOSE_TURNS_MAX = 50
+UID_FIRST = 100_000
+UIDS = 50_000
+MEMORY_FLOOR_MB = 24
+_LIBRARY_DIRS = (
+    *("/var/lang/lib", "/lib64", "/usr/lib64", "/var/runtime", "/var/runtime/lib", "/var/task", "/var/task/lib"),
+    "/opt/lib",
+)
+
+Isolation = Literal["auto", "sandbox", "process"]
+
+
+class Starter:
+    """Starts environments' processes. Raises Unavailable where `sandbox` is insisted on and can't be had."""
+
+    def __init__(
+        self,
+        *,
+        work_dir: Path,
+        wall: Clock,
+        entropy: Entropy,
+        credentials: CredentialsSource,
+        endpoint: Callable[[], str],
+        isolation: Isolation,
+    ) -> None:
+        self._work_dir = work_dir
+        self._wall, self._entropy = wall, entropy
+        self._credentials, self._endpoint = credentials, endpoint
+        self._cgroups = Cgroups(f"penstock-{hashlib.sha256(str(work_dir).encode()).hexdigest()[:12]}")
+        self.isolation, self.gaps = self._choose(isolation)
+        self._templates: dict[str, asyncio.Task[Template]] = {}
+        self._next_uid = 0
+        self._closing: set[asyncio.Task[None]] = set()
+        (work_dir / "view").mkdir(mode=0o755, parents=True, exist_ok=True)
+
+    async def start(self, environment: Environment) -> Answer:
+        """Fork the environment's process and let the function initialise itself."""
+        template = await self.template(environment.spec)
+        request = await self._request(environment, template)
+        template.used_s = self._wall.monotonic_s()
+        return await environment.start(template, request)
+
+    def retire(self, environment: Environment) -> None:
+        """Give back what an ended environment was given."""
+        if environment.group is not None:
+            self._cgroups.retire(environment.group)
+            environment.group = None
+
+    def sweep(self) -> None:
+        self._cgroups.sweep()
+
+    def loaded(self) -> dict[str, list[str]]:
+        """What each running template has imported."""
+        return {
+            task.result().key: task.result().loaded
+            for task in self._templates.values()
+            if task.done() and not task.cancelled() and task.exception() is None
+        }
+
+    async def close(self) -> None:
+        """End every template, and with it what it forked."""
+        for task in self._templates.values():
+            with contextlib.suppress(Unavailable, OSError, asyncio.CancelledError):
+                await (await task).close()
+        if self._closing:
+            await asyncio.gather(*self._closing, return_exceptions=True)
+        for _ in range(CLOSE_TURNS_MAX):  # what was killed has yet to end
+            if self._cgroups.close():
+                return
+            await self._wall.sleep(0.01)
+
+    async def _request(self, environment: Environment, template: Template) -> dict[str, object]:
+        """What the template needs to know to make the environment."""
+        spec = environment.spec
+        credentials = await self._credentials.credentials_for(spec)
+        environment.credentials_expire_ms = credentials.expires_ms
+        runtime_dir = packages.runtime_dir(str(self._work_dir))
+        opt_dir = packages.merged_layers(spec.layer_dirs, str(self._work_dir))
+        variables = {
+            **_base_variables(spec, environment.stream),
+            **spec.environment,
+            "AWS_ACCESS_KEY_ID": credentials.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": credentials.secret_access_key,
+            "AWS_SESSION_TOKEN": credentials.session_token,
+        }
+        variables.setdefault("AWS_ENDPOINT_URL", self._endpoint())
+        request: dict[str, object] = {
+            "environment": variables,
+            "handler": spec.handler,
+            "log_format": spec.log_format,
+            "cgroup_files": self._grouped(environment, template),
+        }
+        if self.isolation != "sandbox":
+            opt = _python_dirs(opt_dir)
+            variables |= {"TMPDIR": environment.tmp_dir, "LAMBDA_TASK_ROOT": spec.code_dir}
+            return request | {
+                "mounts": None,
+                "sys_path": [spec.code_dir, *opt, runtime_dir],
+                "task_root": spec.code_dir,
+            }
+        return request | {
+            "mounts": self._mounts(environment),
+            "sys_path": ["/var/task", *_python_dirs(opt_dir, shown_at="/opt"), "/var/runtime"],
+            "task_root": "/var/task",
+        }
+
+    def _mounts(self, environment: Environment) -> dict[str, object]:
+        """The environment's own places, and a user of its own to whom /tmp belongs."""
+        uid = UID_FIRST + self._next_uid % UIDS
+        self._next_uid += 1
+        os.chown(environment.tmp_dir, uid, uid)
+        return {
+            "task_dir": os.path.realpath(environment.spec.code_dir),
+            "tmp_dir": os.path.realpath(environment.tmp_dir),
+            "data_dir": os.path.realpath(self._work_dir.parent),
+            "uid": uid,
+        }
+
+    def _grouped(self, environment: Environment, template: Template) -> list[str]:
+        """The control groups that the process joins. What it shares with its template counts, as it would on AWS."""
+        self.retire(environment)
+        if not self._cgroups.can_limit_memory:
+            return []
+        memory_mb = max(environment.spec.memory_mb - template.resident_mb, MEMORY_FLOOR_MB)
+        name = self._entropy.token_hex(6)
+        environment.group = self._cgroups.create(
+            name, memory_bytes=memory_mb * MIB, memory_mb=environment.spec.memory_mb
+        )
+        return environment.group.files if environment.group else []
+
+    async def template(self, spec: FunctionSpec) -> Template:
+        """The warm interpreter that has this function's packages loaded; started once for all who share them."""
+        runtime_dir = packages.runtime_dir(str(self._work_dir))
+        opt_dir = packages.merged_layers(spec.layer_dirs, str(self._work_dir))
+        folders = [*_python_dirs(opt_dir), runtime_dir]
+        predicted = imports.predicted_packages(spec.code_dir, spec.handler, folders)
+        key = f"{', '.join(predicted) or 'interpreter'}{f'; {opt_dir}' if opt_dir else ''}"
+        task = self._templates.get(key)
+        if task is None or (task.done() and (task.cancelled() or task.exception() or not task.result().is_alive)):
+            self._make_room()
+            starting = self._start_template(key, predicted, runtime_dir, opt_dir)
+            task = self._templates[key] = asyncio.get_running_loop().create_task(starting, name="penstock-template")
+        return await asyncio.shield(task)
+
+    async def _start_template(self, key: str, predicted: list[str], runtime_dir: str, opt_dir: str) -> Template:
+        work_dir = str(self._work_dir)
+        root, sys_path = None, [*_python_dirs(opt_dir), runtime_dir]
+        if self.isolation == "sandbox":
+            data_dir = str(self._work_dir.parent)
+            root = root_mounts(work_dir=work_dir, data_dir=data_dir, runtime_dir=runtime_dir, opt_dir=opt_dir)
+            sys_path = [*_python_dirs(opt_dir, shown_at="/opt"), "/var/runtime"]
+        return await snapshots.start_template(
+            key,
+            runtime_file=runtime.__file__,
+            interpreter=sys.executable,
+            sys_path=sys_path,
+            packages=predicted,
+            root=root,
+        )
+
+    def _make_room(self) -> None:
+        """Close the template that forked longest ago and has nobody left."""
+        if len(self._templates) < TEMPLATES_MAX:
+            return
+        closable = [
+            (task.result().used_s, key)
+            for key, task in self._templates.items()
+            if task.done() and not task.cancelled() and not task.exception() and not task.result().has_children
+        ]
+        if closable:
+            task = self._templates.pop(min(closable)[1])
+            closing = asyncio.get_running_loop().create_task(task.result().close(), name="penstock-template-end")
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
+    def _choose(self, wanted: Isolation) -> tuple[str, list[str]]:
+        gaps = []
+        can_sandbox = sys.platform == "linux" and os.geteuid() == 0
+        if wanted == "sandbox" and not can_sandbox:
+            raise Unavailable("--isolation sandbox needs Linux and root: namespaces can't be made otherwise")
+        chosen = "sandbox" if can_sandbox and wanted != "process" else "process"
+        if not self._cgroups.can_limit_memory:
+            gaps.append("memory limit and CPU share (control groups can't be made)")
+        if chosen == "process":
+            gaps.append("private /tmp, read-only code, separate users and process trees (needs Linux and root)")
+        gaps.append("size of /tmp")
+        return chosen, gaps
+
+
+def _base_variables(spec: FunctionSpec, stream: str) -> dict[str, str]:
+    """Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html"""
+    return {
+        "AWS_LAMBDA_FUNCTION_NAME": spec.name,
+        "AWS_LAMBDA_FUNCTION_VERSION": spec.version,
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(spec.memory_mb),
+        "AWS_LAMBDA_LOG_GROUP_NAME": spec.log_group or f"/aws/lambda/{spec.name}",
+        "AWS_LAMBDA_LOG_STREAM_NAME": stream,
+        "AWS_LAMBDA_LOG_FORMAT": spec.log_format,
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_{spec.runtime}",
+        "AWS_REGION": spec.region,
+        "AWS_DEFAULT_REGION": spec.region,
+        "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
+        "AWS_XRAY_DAEMON_ADDRESS": "169.254.79.129:2000",
+        "_AWS_XRAY_DAEMON_ADDRESS": "169.254.79.129",
+        "_AWS_XRAY_DAEMON_PORT": "2000",
+        "LAMBDA_TASK_ROOT": "/var/task",
+        "LAMBDA_RUNTIME_DIR": "/var/runtime",
+        "_HANDLER": spec.handler,
+        "TZ": ":UTC",
+        "LANG": "en_US.UTF-8",
+        "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
+        "LD_LIBRARY_PATH": ":".join(_LIBRARY_DIRS),
+        "PYTHONPATH": "/var/runtime",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+
+
+def _python_dirs(opt_dir: str, *, shown_at: str = "") -> list[str]:
+    """Where Python looks for packages in the merged layers; `shown_at` is what functions call that folder."""
+    if not opt_dir:
+        return []
+    folders = (f"python/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages", "python")
+    return [f"{shown_at or opt_dir}/{folder}" for folder in folders if os.path.isdir(f"{opt_dir}/{folder}")]
