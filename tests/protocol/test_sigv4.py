@@ -134,9 +134,7 @@ def test_a_header_that_s3_acts_upon_must_be_signed():
             "IncompleteSignature",
         ),
         (
-            {
-                "authorization": "AWS4-HMAC-SHA256 Credential=A/20260101/r/s3/aws4_request, SignedHeaders=a,Signature=0"
-            },
+            {"authorization": "AWS4-HMAC-SHA256 Credential=A/20260101/r/s3/aws4_request, SignedHeaders=a,Signature=0"},
             "",
             "IncompleteSignature",
         ),

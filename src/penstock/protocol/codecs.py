@@ -10,6 +10,7 @@ from penstock.protocol.messages import HttpRequest, HttpResponse
 from penstock.protocol.query import QueryCodec
 from penstock.protocol.rest_json import RestJsonCodec
 from penstock.protocol.rest_xml import RestXmlCodec
+from penstock.protocol.rpc_cbor import RpcCborCodec
 
 
 class Codec(Protocol):
@@ -37,6 +38,7 @@ _CODECS: Mapping[str, Codec] = {
     "query": QueryCodec(),
     "rest-json": RestJsonCodec(),
     "rest-xml": RestXmlCodec(),
+    "smithy-rpc-v2-cbor": RpcCborCodec(),
 }
 
 

@@ -26,3 +26,8 @@ def members_of(error: ServiceError, declared: ErrorShape | None, *, default: str
     if declared is not None:
         name = next((member for member in declared.shape.members if member.lower() == "message"), default)
     return {name: error.message, **error.fields}
+
+
+def query_error(error: ServiceError, declared: ErrorShape | None) -> str:
+    """`x-amzn-query-error`: the code of a service that used to speak query, for clients that know it by that."""
+    return f"{declared.code if declared else error.code};{'Sender' if error.is_sender_fault else 'Receiver'}"

@@ -13,7 +13,7 @@ from penstock.kernel.streams import ByteStream
 from penstock.model.shapes import OperationModel
 from penstock.protocol import event_stream
 from penstock.protocol.bodies import read_whole
-from penstock.protocol.errors import declared_error, members_of, status_of
+from penstock.protocol.errors import declared_error, members_of, query_error, status_of
 from penstock.protocol.json_values import PARSE, RENDER
 from penstock.protocol.messages import HttpRequest, HttpResponse
 
@@ -57,8 +57,7 @@ class JsonCodec:
         code = declared.name if declared else error.code
         headers = [("x-amzn-RequestId", request_id), ("Content-Type", content_type(operation))]
         if operation is not None and operation.service.is_query_compatible:
-            fault = "Sender" if error.is_sender_fault else "Receiver"
-            headers.append(("x-amzn-query-error", f"{declared.code if declared else error.code};{fault}"))
+            headers.append(("x-amzn-query-error", query_error(error, declared)))
         members = {"__type": _qualified(operation, code), **members_of(error, declared)}
         return HttpResponse(status_of(error, declared), headers, orjson.dumps(members, default=str))
 

@@ -45,7 +45,7 @@ def _wrong(value: Any, wanted: str) -> ServiceError:
     return _serialization_error(f"{kind} can not be converted to {wanted}")
 
 
-def _compile_parse(shape: Shape, plans: Plans) -> Convert:
+def compile_parse(shape: Shape, plans: Plans) -> Convert:
     if shape.is_document:
         return lambda value: value
     if shape.type == "structure":
@@ -144,7 +144,7 @@ _PARSE_SCALAR: Mapping[str, Convert] = {
 }
 
 
-def _compile_render(shape: Shape, plans: Plans) -> Convert:
+def compile_render(shape: Shape, plans: Plans) -> Convert:
     if shape.is_document:
         return lambda value: value
     if shape.type == "structure":
@@ -168,8 +168,8 @@ def _compile_render(shape: Shape, plans: Plans) -> Convert:
     return lambda value: value
 
 
-PARSE = Plans(_compile_parse)
+PARSE = Plans(compile_parse)
 """JSON values to members. Raises SerializationException."""
 
-RENDER = Plans(_compile_render)
+RENDER = Plans(compile_render)
 """Members to JSON values; what the model doesn't name is left out."""
