@@ -6,6 +6,7 @@ import os
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from penstock.framework.credentials import Authenticator, root_credentials
 from penstock.framework.service import Service
 from penstock.gateway.admin import Admin
 from penstock.gateway.aws import AwsFace
+from penstock.gateway.downloads import Downloads
 from penstock.gateway.http import HttpServer
 from penstock.kernel.clock import Clock, SystemClock, VirtualClock
 from penstock.kernel.entropy import SystemEntropy
@@ -126,6 +128,7 @@ class Node:
     async def _pool(self, platform: Platform, stack: AsyncExitStack) -> LocalFunctionPool:
         shipper = LogShipper(platform)
         stack.push_async_callback(shipper.close)
+        stack.push_async_callback(lambda_.meter_of(platform).flush)
         pool = LocalFunctionPool(
             work_dir=platform.data_dir / "work",
             clock=platform.clock,
@@ -157,7 +160,11 @@ class Node:
         face = AwsFace(platform, authenticator)
         admin = Admin(control.actions(), public=PUBLIC, authorize=self._authorize_root(face))
 
+        downloads = Downloads(lambda_.CODE_PATH, partial(lambda_.download, platform))
+
         async def handle(request: HttpRequest) -> HttpResponse:
+            if request.path.startswith(downloads.prefix):
+                return await downloads.handle(request)
             return await (admin.handle(request) if request.path.startswith("/_penstock/") else face.handle(request))
 
         return HttpServer(handle, now_ms=platform.wall.now_ms)

@@ -65,10 +65,10 @@ class FakePool:
 
 
 def zipped(text: str = "def handler(event, context): return event", name: str = "app.py") -> bytes:
-    """A package of one file."""
+    """A package of one file; the same text gives the same bytes."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as package:
-        package.writestr(name, text)
+        package.writestr(zipfile.ZipInfo(name), text)
     return archive.getvalue()
 
 

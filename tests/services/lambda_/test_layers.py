@@ -62,6 +62,20 @@ async def test_the_public_pandas_layer_is_taken(world):
     assert created["Layers"] == [{"Arn": PANDAS, "CodeSize": 0}]
 
 
+async def test_the_public_pandas_layer_stands_for_this_machine_s_packages(world, pool):
+    pytest.importorskip("pandas")
+    layer = await publish(world, "1")
+    await create_function(world, Layers=[PANDAS, layer["LayerVersionArn"]])
+    await world.call("lambda", "Invoke", FunctionName="f")
+    managed, own = pool.invoked[0][0].layer_dirs
+    assert has(managed, "python/pandas/__init__.py")
+    assert has(own, "python/thing.py")
+
+
+def has(folder, path):
+    return (Path(folder) / path).is_file()
+
+
 async def test_two_versions_of_one_layer_are_refused(world):
     first, second = await publish(world, "1"), await publish(world, "2")
     with pytest.raises(ServiceError, match="Two different versions of the same layer"):

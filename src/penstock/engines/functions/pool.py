@@ -107,7 +107,7 @@ class LocalFunctionPool:
 
     async def invoke(self, spec: FunctionSpec, invocation: Invocation) -> Outcome:
         """Run it in a warm environment or a new one. Raises Throttled, Unavailable."""
-        function = spec.arn.removesuffix(f":{spec.version}") if spec.version != "$LATEST" else spec.arn
+        function = spec.arn.removesuffix(f":{spec.version}")
         self._concurrency.on_start(spec.account_id, function, spec.reserved_concurrency)
         try:
             environment = await self._acquire(spec)

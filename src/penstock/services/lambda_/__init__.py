@@ -16,10 +16,11 @@ from penstock.services.lambda_.operations import (
     versions,
 )
 from penstock.services.lambda_.operations.log_shipper import LogShipper
+from penstock.services.lambda_.operations.metering import meter_of
 from penstock.services.lambda_.operations.packages import CODE_PATH, download
 from penstock.services.lambda_.operations.role_credentials import RoleCredentials
 
-__all__ = ["CODE_PATH", "SERVICE", "LogShipper", "RoleCredentials", "download"]
+__all__ = ["CODE_PATH", "SERVICE", "LogShipper", "RoleCredentials", "download", "meter_of"]
 
 SERVICE = Service(
     "lambda",

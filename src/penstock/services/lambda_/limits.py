@@ -49,7 +49,7 @@ RECURSION_HOPS_MAX = Limit(16, "https://docs.aws.amazon.com/lambda/latest/dg/inv
 # Ours, not AWS's.
 RECURSION_HOPS_COUNTED = 1_000_000
 LINEAGE_FUNCTIONS_MAX = 32
-ASYNC_LEASE_MS = HOUR_MS  # beyond any timeout; a restarted node takes its predecessor's leases back at once
+ASYNC_LEASE_MS = 12 * HOUR_MS  # beyond any wait and timeout; a restarted node takes its predecessor's back at once
 ASYNC_IN_FLIGHT_MAX = 1000
 ASYNC_IN_FLIGHT_OF_FUNCTION_MAX = 100
 DELIVERY_ATTEMPTS_MAX = 20

@@ -7,12 +7,12 @@ import hmac
 import io
 import os
 import shutil
-import tempfile
 import zipfile
 import zlib
 from pathlib import Path
 from typing import Any
 
+from penstock.engines.functions.packages import BadPackage, PackageTooLarge, extract, managed_layer_dir
 from penstock.framework.context import Context, Platform
 from penstock.kernel.errors import ServiceError
 from penstock.kernel.scope import Scope
@@ -56,23 +56,17 @@ def _code_dir(ctx: Context) -> Path:
 
 
 def _unpack(archive: bytes, code_dir: Path) -> str:
-    target = code_dir / hashlib.sha256(archive).hexdigest()
-    if target.is_dir():
-        return str(target)
-    code_dir.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(dir=code_dir, prefix=".unpacking-"))
     try:
-        with zipfile.ZipFile(io.BytesIO(archive)) as package:
-            package.extractall(building)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError):
-        shutil.rmtree(building, ignore_errors=True)
+        return extract(archive, str(code_dir), bytes_max=limits.UNZIPPED_BYTES_MAX.value)
+    except PackageTooLarge:
+        raise messages.unzipped_too_large(limits.UNZIPPED_BYTES_MAX.value) from None
+    except (BadPackage, zlib.error):
         raise messages.bad_zip() from None
-    building.chmod(0o755)
-    try:
-        os.rename(building, target)
-    except OSError:
-        shutil.rmtree(building, ignore_errors=True)
-    return str(target)
+
+
+async def managed_layer(ctx: Context, arn: str) -> str | None:
+    """This machine's stand-in for one of AWS's public layers; None where it lacks the packages."""
+    return await asyncio.to_thread(managed_layer_dir, arn, str(ctx.platform.data_dir / "work"))
 
 
 async def unzipped_bytes(archive: bytes) -> int:

@@ -1,10 +1,8 @@
 """From a stored version to what the function engine runs: code on disk, layers, limits."""
 
-import asyncio
 from dataclasses import replace
 from typing import Literal
 
-from penstock.engines.functions.packages import managed_layer_dir
 from penstock.engines.functions.ports import FunctionSpec
 from penstock.framework.context import Context
 from penstock.kernel.scope import Scope
@@ -55,6 +53,4 @@ async def _build(ctx: Context, scope: Scope, version: Version) -> FunctionSpec:
 
 async def _layer_dir(ctx: Context, layer: LayerUse) -> str | None:
     """The folder of a layer: unpacked, or this machine's stand-in for one that AWS publishes."""
-    if layer.package:
-        return await packages.unpacked(ctx, layer.package)
-    return await asyncio.to_thread(managed_layer_dir, layer.arn, str(ctx.platform.data_dir / "work"))
+    return await (packages.unpacked(ctx, layer.package) if layer.package else packages.managed_layer(ctx, layer.arn))
