@@ -29,6 +29,10 @@ async def refused(service, operation, protocol, body, query="", headers=None, la
         (b'{"TableName": "t", "Item": {"a": {"B": "\xc3\xa9"}}}', "SerializationException"),
         (b'{"TableName": "t", "Item": {"a": {"BOOL": "true"}}}', "SerializationException"),
         (b"\xff\xfe", "SerializationException"),
+        (
+            b'{"TableName": "t", "Item": {"a": ' + b'{"M": {"a": ' * 500 + b"{}" + b"}}" * 500 + b"}}",
+            "SerializationException",
+        ),
     ],
 )
 async def test_json_of_the_wrong_kind(body, code):

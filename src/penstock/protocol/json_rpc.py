@@ -39,7 +39,10 @@ class JsonCodec:
             raise ServiceError("SerializationException", "") from None
         if operation.input is None:
             return {}
-        members: dict[str, Any] = PARSE.of(operation.input)(value)
+        try:
+            members: dict[str, Any] = PARSE.of(operation.input)(value)
+        except RecursionError:  # DynamoDB's values hold each other
+            raise ServiceError("SerializationException", "The document is nested too deep") from None
         return members
 
     def serialize_response(self, operation: OperationModel, result: Mapping[str, Any], request_id: str) -> HttpResponse:

@@ -41,11 +41,7 @@ def render(value: datetime | float, kind: str) -> str | int | float:
     moment = moment.astimezone(UTC)
     if kind == HTTP_DATE:
         return format_datetime(moment.replace(microsecond=0), usegmt=True)
-    return (
-        f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
-        if moment.microsecond
-        else f"{moment:%Y-%m-%dT%H:%M:%SZ}"
-    )
+    return moment.replace(tzinfo=None).isoformat(timespec="milliseconds" if moment.microsecond else "seconds") + "Z"
 
 
 def _from_epoch(seconds: float) -> datetime:
