@@ -7,6 +7,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 from xml.etree import ElementTree
 
@@ -17,6 +18,9 @@ XSI = "http://www.w3.org/2001/XMLSchema-instance"
 Element = ElementTree.Element
 _ESCAPED = re.compile('[&<>"\\x00-\\x1f\\x7f-\\x9f\ud800-\udfff\ufffe\uffff]')
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\t": "\t", "\n": "\n"}
+
+
+Named = tuple[tuple[str, Shape], ...]
 
 
 class MalformedXml(ValueError):
@@ -162,9 +166,9 @@ def render(shape: Shape, name: str, value: Any, out: list[str]) -> None:
 
 def render_members(shape: Shape, value: Mapping[str, Any], out: list[str]) -> None:
     """Append a structure's members, those that travel in the body."""
-    for name, member in shape.members.items():
+    for name, member in _places(shape)[1]:
         item = value.get(name)
-        if item is None or member.location is not None or member.traits.get("xmlAttribute"):
+        if item is None:
             continue
         if member.is_flattened and member.type == "list":
             for element in item:
@@ -194,6 +198,18 @@ def _namespace(shape: Shape) -> str:
 def _attributes(shape: Shape, value: Mapping[str, Any]) -> str:
     return "".join(
         f' {member.wire_name or name}="{escape(str(value[name]))}"'
-        for name, member in shape.members.items()
-        if member.traits.get("xmlAttribute") and value.get(name) is not None
+        for name, member in _places(shape)[0]
+        if value.get(name) is not None
     )
+
+
+@cache
+def _places(shape: Shape) -> tuple[Named, Named]:
+    """A structure's members that are attributes of its element, and those that are elements in it."""
+    attributes, elements = [], []
+    for name, member in shape.members.items():
+        if member.traits.get("xmlAttribute"):
+            attributes.append((name, member))
+        elif member.location is None:
+            elements.append((name, member))
+    return tuple(attributes), tuple(elements)
