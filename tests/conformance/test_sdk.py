@@ -37,13 +37,13 @@ def invoke(client, name, event=None, **settings):
 
 
 def test_a_function_is_created_invoked_updated_and_deleted(node):
-    client = create(node, "whole-life", Environment={"Variables": {"A": "1"}})
+    client = create(node, "whole-life", Environment={"Variables": {"WORD": "1"}})
     answer, body = invoke(client, "whole-life", {"x": [1, "é"]}, LogType="Tail")
     assert (answer["StatusCode"], answer["ExecutedVersion"], body) == (200, "$LATEST", {"x": [1, "é"]})
     tail = base64.b64decode(answer["LogResult"]).decode()
     assert "got {'x': [1, 'é']}" in tail
     assert "REPORT RequestId: " + answer["ResponseMetadata"]["RequestId"] in tail
-    source = "import os\ndef handler(event, context):\n    return os.environ['A'], context.function_version\n"
+    source = "import os\ndef handler(event, context):\n    return os.environ['WORD'], context.function_version\n"
     client.update_function_code(FunctionName="whole-life", ZipFile=package(source))
     client.get_waiter("function_updated_v2").wait(FunctionName="whole-life", WaiterConfig={"Delay": 0})
     assert invoke(client, "whole-life")[1] == ["1", "$LATEST"]
@@ -102,7 +102,9 @@ def test_an_event_that_fails_is_tried_again_on_the_clock_and_ends_in_the_dead_le
     message = sqs.receive_message(QueueUrl=url, MessageAttributeNames=["All"])["Messages"][0]
     assert json.loads(message["Body"]) == {"n": 1}
     assert message["MessageAttributes"]["ErrorMessage"]["StringValue"] == "no"
-    lines = node.client("logs").filter_log_events(logGroupName="/aws/lambda/fails", filterPattern="START")["events"]
+    lines = node.client("logs").filter_log_events(logGroupName="/aws/lambda/fails", filterPattern='"START RequestId"')[
+        "events"
+    ]
     times = [line["timestamp"] for line in lines]
     assert len(times) == 3
     assert times[1] - times[0] >= 60_000

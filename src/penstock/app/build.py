@@ -109,9 +109,13 @@ class Node:
             auth=config.auth,
         )
         authenticator = Authenticator(store, platform.entropy, mode=config.auth, keys=caller.policy_source)
-        pool = await self._pool(platform, stack)
+        shipper = LogShipper(platform)
+        stack.push_async_callback(shipper.close)
+        stack.push_async_callback(lambda_.meter_of(platform).flush)
+        pool = self._pool(platform, shipper)
+        stack.push_async_callback(pool.close)
         background = BackgroundRunner(platform, SERVICES)
-        server = self._server(platform, caller, background, authenticator)
+        server = self._server(platform, caller, background, authenticator, shipper)
         try:
             port = await server.start(config.host, config.port)
         except OSError as error:
@@ -125,10 +129,7 @@ class Node:
         stack.push_async_callback(_end, collector)
         return str(self.facts["url"])
 
-    async def _pool(self, platform: Platform, stack: AsyncExitStack) -> LocalFunctionPool:
-        shipper = LogShipper(platform)
-        stack.push_async_callback(shipper.close)
-        stack.push_async_callback(lambda_.meter_of(platform).flush)
+    def _pool(self, platform: Platform, shipper: LogShipper) -> LocalFunctionPool:
         pool = LocalFunctionPool(
             work_dir=platform.data_dir / "work",
             clock=platform.clock,
@@ -141,12 +142,16 @@ class Node:
             memory_mb=self.config.memory_mb or None,
             max_environments=self.config.environments_max or None,
         )
-        stack.push_async_callback(pool.close)
         platform.functions = pool
         return pool
 
     def _server(
-        self, platform: Platform, caller: LocalCaller, background: BackgroundRunner, authenticator: Authenticator
+        self,
+        platform: Platform,
+        caller: LocalCaller,
+        background: BackgroundRunner,
+        authenticator: Authenticator,
+        shipper: LogShipper,
     ) -> HttpServer:
         control = Control(
             version=version.VERSION,
@@ -156,6 +161,7 @@ class Node:
             background=background,
             facts=self.facts,
             restore=self._on_restore,
+            flush=shipper.flush,
         )
         face = AwsFace(platform, authenticator)
         admin = Admin(control.actions(), public=PUBLIC, authorize=self._authorize_root(face))

@@ -34,6 +34,7 @@ class Control:
         background: BackgroundRunner,
         facts: dict[str, Any],
         restore: Callable[[str], None],
+        flush: Callable[[], Awaitable[None]],
     ) -> None:
         self._version = version
         self._platform = platform
@@ -42,6 +43,7 @@ class Control:
         self._background = background
         self._facts = facts
         self._restore = restore
+        self._flush = flush
         self._started_s = platform.wall.monotonic_s()
         self._moving = asyncio.Lock()
 
@@ -104,6 +106,7 @@ class Control:
                 except ValueError as error:
                     raise ServiceError("InvalidDuration", str(error)) from error
                 await self._background.run_until(clock.now_ms() + span_ms)
+            await self._flush()
             await self._platform.store.transact(lambda tx: keep_time(tx, clock.now_ms()))
         return await self.time({})
 

@@ -30,6 +30,7 @@ LOOP_RESTART = RetryPolicy(delay_ms_max=MINUTE_MS)
 HORIZON_S = 7 * 24 * 3600.0
 STEPS_MAX = 100_000
 _TURNS_TO_SETTLE = 20
+_BUSY_POLL_S = 0.001
 _THROTTLES = frozenset(
     {
         "ThrottlingException",
@@ -121,12 +122,23 @@ class BackgroundRunner:
         return self._platform.clock
 
     async def _settle(self, clock: VirtualClock) -> None:
-        """Let woken tasks take their turns, and carry out what is due."""
-        for _ in range(_TURNS_TO_SETTLE):
-            await clock.sleep(0)
-        while not clock.is_idle:
-            await clock.sleep(0)
-        await self.drain()
+        """Let woken tasks take their turns, and carry out what is due, until all stand still.
+
+        A task that waits for a commit stands still only once the store does, one that runs a function only once it
+        lets go of the clock.
+        """
+        store, wall = self._platform.store, self._platform.wall
+        while True:
+            for _ in range(_TURNS_TO_SETTLE):
+                await clock.sleep(0)
+            if not store.is_quiet:
+                await store.settled()
+            elif not clock.is_idle:
+                await wall.sleep(0 if wall is clock else _BUSY_POLL_S)
+            elif await self.is_idle():
+                return
+            else:
+                await self.drain()
 
     async def _next_due_ms(self, clock: VirtualClock) -> int | None:
         _, intent_ms = await self._look()

@@ -10,7 +10,7 @@ from penstock.kernel.errors import ServiceError
 from penstock.kernel.scope import DEFAULT_ACCOUNT_ID, DEFAULT_REGION, Principal, Scope
 from penstock.kernel.streams import StreamTooLong, stream_of
 from penstock.kernel.units import MIB
-from penstock.protocol import chunked, sigv4
+from penstock.protocol import chunked, sigv2, sigv4
 from penstock.protocol.codecs import codec_for
 from penstock.protocol.messages import HttpRequest, HttpResponse
 from penstock.protocol.route import NoRoute, Route, route
@@ -65,8 +65,8 @@ class AwsFace:
 
     async def _run(self, request: HttpRequest, signed_path: str, found: Route, request_id: str) -> HttpResponse:
         codec = codec_for(found.protocol)
-        claim = sigv4.parse_authorization(request)
         is_s3 = found.service == "s3"
+        claim = (sigv2.parse(request) if is_s3 else None) or sigv4.parse_authorization(request)
         body = None if is_s3 else await _read(request)
         principal, seed = await self._principal(claim, request, signed_path, found.protocol, body)
         if principal.kind == "anonymous" and not is_s3 and found.operation.name not in _NEED_NO_SIGNATURE:
@@ -93,6 +93,10 @@ class AwsFace:
         except ServiceError as error:
             raise _worded(error, protocol) from None
         if claim is None or secret is None:
+            return principal, None
+        if claim.version == 2:
+            bucket = None if signed_path == request.path else hosts.find_bucket(hosts.name_of(request))
+            sigv2.check(claim, request, secret, now_ms=now_ms, signed_path=signed_path, bucket=bucket)
             return principal, None
         digest = sigv4.EMPTY_SHA256 if body is None else chunked.sha256_hex(body)
         seed = sigv4.check(claim, request, secret, now_ms=now_ms, signed_path=signed_path, body_sha256=digest)

@@ -29,11 +29,15 @@ def use_path_style(request: HttpRequest) -> str | None:
 
     The request's own path stays what it was for the signature: it was signed as sent (`signed_path`).
     """
-    host = request.headers.get("host", "").rsplit(":", 1)[0].lower()
-    bucket = find_bucket(host)
+    bucket = find_bucket(name_of(request))
     if bucket is not None:
         request.path = f"/{quote(bucket, safe='')}{request.path}"
     return bucket
+
+
+def name_of(request: HttpRequest) -> str:
+    """The host's name without its port, in small letters."""
+    return request.headers.get("host", "").rsplit(":", 1)[0].lower()
 
 
 def find_bucket(host: str) -> str | None:

@@ -34,6 +34,7 @@ class Claim:
 
     payload_hash   of the body: hex, UNSIGNED-PAYLOAD or STREAMING-...; None: the body is to be hashed
     expires_s      how long a presigned request is good
+    version        4, or 2 for what sigv2.py has read
     """
 
     access_key_id: str
@@ -47,6 +48,7 @@ class Claim:
     payload_hash: str | None
     is_presigned: bool = False
     expires_s: int = 0
+    version: int = 4
 
     @property
     def scope(self) -> str:
@@ -70,15 +72,11 @@ def parse_authorization(request: HttpRequest) -> Claim | None:
         return _parse_header(header, request)
     if "X-Amz-Signature=" in request.query or "X-Amz-Algorithm=" in request.query:
         return _parse_query(request)
-    if "AWSAccessKeyId=" in request.query and "Signature=" in request.query:
-        raise _version_2()
     return None
 
 
 def _parse_header(header: str, request: HttpRequest) -> Claim:
     algorithm, _, rest = header.strip().partition(" ")
-    if algorithm == "AWS":
-        raise _version_2()
     if algorithm != ALGORITHM:
         raise _incomplete(f"Unsupported AWS 'algorithm': '{algorithm}'.")
     fields = dict(_FIELD.findall(rest))
@@ -322,11 +320,6 @@ def _incomplete(message: str) -> ServiceError:
 
 def _wrong_query(message: str) -> ServiceError:
     return ServiceError("AuthorizationQueryParametersError", message)
-
-
-def _version_2() -> ServiceError:
-    message = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."
-    return ServiceError("InvalidRequest", message)
 
 
 def _date_header(value: str) -> str:

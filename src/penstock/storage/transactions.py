@@ -61,6 +61,13 @@ class Store(Protocol):
     def on_commit(self, prefix: Key, listener: Callable[[], None]) -> None:
         """Call `listener` (on the loop) after a commit that wrote below `prefix`: how loops are woken."""
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no commit is on its way."""
+
+    async def settled(self) -> None:
+        """Return once no commit is on its way."""
+
     async def branch(self, name: str) -> "Store":
         """A second, independent store that starts as a copy of this one."""
 

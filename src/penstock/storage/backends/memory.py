@@ -119,6 +119,13 @@ class MemoryStore:
     def on_commit(self, prefix: Key, listener: Callable[[], None]) -> None:
         self._listeners.append((prefix, listener))
 
+    @property
+    def is_quiet(self) -> bool:
+        return True
+
+    async def settled(self) -> None:
+        """A commit here is over when transact returns."""
+
     async def branch(self, name: str) -> "MemoryStore":
         twin = MemoryStore()
         twin._table = self._table.copy()

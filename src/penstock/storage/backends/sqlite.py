@@ -238,7 +238,7 @@ class SqliteStore:
         """
         self._check_open()
         target = sqlite_files.branch_folder(self._folder, name)
-        await self._settle()
+        await self.settled()
         await asyncio.get_running_loop().run_in_executor(
             self._executor, sqlite_files.copy_to_branch, self._writer, self._path, target
         )
@@ -248,7 +248,7 @@ class SqliteStore:
         """Commit what is waiting, then let go of the files and the folder."""
         if self._is_closed:
             return
-        await self._settle()
+        await self.settled()
         self._is_closed = True
         await asyncio.to_thread(self._executor.shutdown)
         self._listeners.clear()
@@ -262,8 +262,12 @@ class SqliteStore:
         if self._is_closed:
             raise Unavailable("the store is closed")
 
-    async def _settle(self) -> None:
-        while self._flying is not None or self._open.outcomes:
+    @property
+    def is_quiet(self) -> bool:
+        return self._flying is None and not self._open.outcomes
+
+    async def settled(self) -> None:
+        while not self.is_quiet:
             if self._idle is None:
                 self._idle = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._idle)
