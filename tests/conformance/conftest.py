@@ -21,8 +21,8 @@ class RunningNode:
     data: Path
     process: subprocess.Popen
 
-    def client(self, service, *, retries=0, s3=None, **arguments):
-        config = Config(retries={"total_max_attempts": retries + 1}, s3=s3)
+    def client(self, service, *, retries=0, signature=None, **arguments):
+        config = Config(retries={"total_max_attempts": retries + 1}, signature_version=signature)
         return boto3.client(
             service, endpoint_url=self.url, config=config, **{"region_name": "us-east-1", **CREDENTIALS, **arguments}
         )
@@ -39,9 +39,10 @@ class RunningNode:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
-    def run(self, *words, check=True):
+    def run(self, *words, check=True, credentials=None):
         """A `penstock` command against this node."""
-        done = subprocess.run([*PROGRAM, *words], capture_output=True, text=True, env=self.environment(), timeout=60)
+        environment = self.environment() | {name.upper(): value for name, value in (credentials or {}).items()}
+        done = subprocess.run([*PROGRAM, *words], capture_output=True, text=True, env=environment, timeout=60)
         assert not check or done.returncode == 0, done.stderr
         return done
 
@@ -59,6 +60,11 @@ def start(data, *flags):
         process.wait()
         raise RuntimeError(f"the node didn't start: {Path(log.name).read_text()[-3000:]}")
     return RunningNode(line.split()[1], data, process)
+
+
+@pytest.fixture(scope="session")
+def start_node():
+    return start
 
 
 @pytest.fixture

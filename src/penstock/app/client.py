@@ -7,6 +7,8 @@ from typing import Any
 
 import boto3
 import orjson
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config as ClientConfig
 
 DEFAULT_ENDPOINT = "http://127.0.0.1:4566"
@@ -28,10 +30,9 @@ def endpoint_of(given: str | None) -> str:
 
 def ask(endpoint: str, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     """One call of `/_penstock/...`. Raises NodeUnreachable or Refused."""
-    request = urllib.request.Request(f"{endpoint}/_penstock/{path}", method=method)
-    if body is not None:
-        request.data = orjson.dumps(body)
-        request.add_header("Content-Type", "application/json")
+    data = orjson.dumps(body) if body is not None else None
+    url = f"{endpoint}/_penstock/{path}"
+    request = urllib.request.Request(url, data, _signed(method, url, data), method=method)
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
             found: dict[str, Any] = orjson.loads(answer.read())
@@ -42,6 +43,16 @@ def ask(endpoint: str, method: str, path: str, body: dict[str, Any] | None = Non
         raise NodeUnreachable(
             f"no node answers at {endpoint}: start one with `penstock up`, or name it with --endpoint"
         ) from error
+
+
+def _signed(method: str, url: str, data: bytes | None) -> dict[str, str]:
+    """Headers with a signature, if there are credentials: a node in enforce mode asks for the root's."""
+    session = boto3.Session()
+    credentials = session.get_credentials()
+    request = AWSRequest(method, url, headers={"Content-Type": "application/json"}, data=data)
+    if credentials is not None:
+        SigV4Auth(credentials, "penstock", session.region_name or "us-east-1").add_auth(request)
+    return dict(request.headers.items())
 
 
 def sdk(service: str, endpoint: str) -> Any:

@@ -26,7 +26,12 @@ _UNKNOWN_KEY: Mapping[str, tuple[str, str]] = {
     "query": ("InvalidClientTokenId", "The security token included in the request is invalid."),
 }
 _UNKNOWN_KEY_ELSE = ("UnrecognizedClientException", "The security token included in the request is invalid.")
-_EXPIRED: Mapping[str, str] = {"json": "ExpiredTokenException", "rest-json": "ExpiredTokenException"}
+_IN_JSON: Mapping[str, str] = {
+    "SignatureDoesNotMatch": "InvalidSignatureException",
+    "IncompleteSignature": "IncompleteSignatureException",
+    "ExpiredToken": "ExpiredTokenException",
+}
+"""What the json protocols call a bad signature."""
 _ANONYMOUS: Mapping[str, tuple[str, str]] = {
     "json": ("MissingAuthenticationTokenException", "Missing Authentication Token"),
     "rest-json": ("MissingAuthenticationTokenException", "Missing Authentication Token"),
@@ -66,7 +71,7 @@ class AwsFace:
     async def _run(self, request: HttpRequest, signed_path: str, found: Route, request_id: str) -> HttpResponse:
         codec = codec_for(found.protocol)
         is_s3 = found.service == "s3"
-        claim = (sigv2.parse(request) if is_s3 else None) or sigv4.parse_authorization(request)
+        claim = _claim_of(request, found)
         body = None if is_s3 else await _read(request)
         principal, seed = await self._principal(claim, request, signed_path, found.protocol, body)
         if principal.kind == "anonymous" and not is_s3 and found.operation.name not in _NEED_NO_SIGNATURE:
@@ -86,35 +91,47 @@ class AwsFace:
         self, claim: Claim | None, request: HttpRequest, signed_path: str, protocol: str, body: bytes | None
     ) -> tuple[Principal, Seed | None]:
         """Who asks; with a seed where the signature was checked."""
-        now_ms = self._platform.wall.now_ms()
         key_id, token = (claim.access_key_id, claim.session_token) if claim else (None, None)
         try:
             principal, secret = await self._authenticator.authenticate(key_id, token, self._platform.clock.now_ms())
+            if claim is None or secret is None:
+                return principal, None
+            seed = self._checked(claim, request, secret, signed_path, body)
         except ServiceError as error:
             raise _worded(error, protocol) from None
-        if claim is None or secret is None:
-            return principal, None
+        return principal, seed
+
+    def _checked(
+        self, claim: Claim, request: HttpRequest, secret: str, signed_path: str, body: bytes | None
+    ) -> Seed | None:
+        """Check the signature. What chunks go on from, for version 4."""
+        now_ms = self._platform.wall.now_ms()
         if claim.version == 2:
             bucket = None if signed_path == request.path else hosts.find_bucket(hosts.name_of(request))
             sigv2.check(claim, request, secret, now_ms=now_ms, signed_path=signed_path, bucket=bucket)
-            return principal, None
+            return None
         digest = sigv4.EMPTY_SHA256 if body is None else chunked.sha256_hex(body)
         seed = sigv4.check(claim, request, secret, now_ms=now_ms, signed_path=signed_path, body_sha256=digest)
         if body is not None and claim.payload_hash not in (None, sigv4.UNSIGNED_PAYLOAD, digest):
             message = "The provided 'x-amz-content-sha256' header does not match what was computed."
-            raise ServiceError("InvalidSignatureException", message, status=403)
-        return principal, seed
+            raise ServiceError("SignatureDoesNotMatch", message, status=403)
+        return seed
+
+
+def _claim_of(request: HttpRequest, found: Route) -> Claim | None:
+    try:
+        return (sigv2.parse(request) if found.service == "s3" else None) or sigv4.parse_authorization(request)
+    except ServiceError as error:
+        raise _worded(error, found.protocol) from None
 
 
 def _worded(error: ServiceError, protocol: str) -> ServiceError:
-    """Services say differently that they don't know a key."""
-    if error.code == "ExpiredToken":
-        return ServiceError(
-            _EXPIRED.get(protocol, error.code), error.message, status=400 if protocol != "query" else 403
-        )
+    """Services say differently that they don't know a key, or that a signature is wrong."""
     if error.code == "InvalidClientTokenId":
         code, message = _UNKNOWN_KEY.get(protocol, _UNKNOWN_KEY_ELSE)
         return ServiceError(code, message, status=403)
+    if protocol in ("json", "rest-json") and error.code in _IN_JSON:
+        return ServiceError(_IN_JSON[error.code], error.message, status=error.status)
     return error
 
 
