@@ -25,6 +25,7 @@ from penstock.gateway.admin import Admin
 from penstock.gateway.aws import AwsFace
 from penstock.gateway.downloads import Downloads
 from penstock.gateway.http import HttpServer
+from penstock.gateway.runtime_http import HttpRuntimeFaces
 from penstock.kernel.clock import Clock, SystemClock, VirtualClock
 from penstock.kernel.entropy import SystemEntropy
 from penstock.kernel.errors import ServiceError, Unavailable
@@ -112,7 +113,9 @@ class Node:
         shipper = LogShipper(platform)
         stack.push_async_callback(shipper.close)
         stack.push_async_callback(lambda_.meter_of(platform).flush)
-        pool = self._pool(platform, shipper)
+        faces = HttpRuntimeFaces(now_ms=wall.now_ms)
+        stack.push_async_callback(faces.aclose)
+        pool = self._pool(platform, shipper, faces)
         stack.push_async_callback(pool.close)
         background = BackgroundRunner(platform, SERVICES)
         server = self._server(platform, caller, background, authenticator, shipper)
@@ -129,7 +132,7 @@ class Node:
         stack.push_async_callback(_end, collector)
         return str(self.facts["url"])
 
-    def _pool(self, platform: Platform, shipper: LogShipper) -> LocalFunctionPool:
+    def _pool(self, platform: Platform, shipper: LogShipper, faces: HttpRuntimeFaces) -> LocalFunctionPool:
         pool = LocalFunctionPool(
             work_dir=platform.data_dir / "work",
             clock=platform.clock,
@@ -141,6 +144,7 @@ class Node:
             isolation=self.config.isolation,
             memory_mb=self.config.memory_mb or None,
             max_environments=self.config.environments_max or None,
+            faces=faces,
         )
         platform.functions = pool
         return pool

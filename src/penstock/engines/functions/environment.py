@@ -10,7 +10,7 @@ import socket
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 
 from penstock.engines.functions.lifecycle import Event, State, next_state
 from penstock.engines.functions.output import TAIL_BYTES, Drain, FrameReader, LineReader
@@ -36,13 +36,24 @@ class Answer:
     wait_status: int = 0
 
 
+class Channel(Protocol):
+    """How invocations reach a runtime; its answers come to whoever is attached."""
+
+    def attach(self, on_answer: Callable[[Answer], None]) -> None: ...
+    def send(self, header: dict[str, object], body: bytes) -> None: ...
+    def close(self) -> None: ...
+
+
 class RuntimePipe(asyncio.Protocol):
     """Parses frames; the bound on a frame is checked before its body is awaited."""
 
-    def __init__(self, on_frame: Callable[[Answer], None]) -> None:
-        self._on_frame = on_frame
+    def __init__(self) -> None:
+        self._on_frame: Callable[[Answer], None] = lambda answer: None
         self._buffer = bytearray()
         self.transport: asyncio.Transport | None = None
+
+    def attach(self, on_answer: Callable[[Answer], None]) -> None:
+        self._on_frame = on_answer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by descent
@@ -90,7 +101,8 @@ class Environment:
         self._clock = clock
         self._sink = sink
         self._child: snapshots.Child | None = None
-        self._pipe: RuntimePipe | None = None
+        self.on_reset: Callable[[], None] = lambda: None
+        self._channel: Channel | None = None
         self._drains: list[Drain] = []
         self._answer: asyncio.Future[Answer] | None = None
         self._freezing: asyncio.TimerHandle | None = None
@@ -99,8 +111,13 @@ class Environment:
     def on(self, event: Event) -> None:
         self.state = next_state(self.state, event)
 
-    async def start(self, template: snapshots.Template, request: dict[str, object]) -> Answer:
-        """Fork the process and wait until the function is initialised, has failed or has ended."""
+    async def start(
+        self, template: snapshots.Template, request: dict[str, object], *, channel: Channel | None = None
+    ) -> Answer:
+        """Fork the process and wait until the function is initialised, has failed or has ended.
+
+        channel   how its runtime is reached, if not over the pipe that every process gets
+        """
         self.on("start")
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
@@ -109,8 +126,12 @@ class Environment:
         self._drains = [Drain(output_read, LineReader(), self.log), Drain(log_read, FrameReader(), self.log)]
         self._answer = loop.create_future()
         try:
-            _, pipe = await loop.create_connection(lambda: RuntimePipe(self._on_answer), sock=ours)
-            self._pipe = pipe
+            if channel is None:
+                _, channel = await loop.create_connection(RuntimePipe, sock=ours)
+            else:
+                ours.close()
+            channel.attach(self._on_answer)
+            self._channel = channel
             self._child = await template.fork(request, [theirs.fileno(), output_write, log_write])
         except BaseException:
             self.reset()
@@ -132,7 +153,7 @@ class Environment:
         """Hand over one event and wait for its answer. Whoever waits bounds the time."""
         self.thaw()
         self.on("invoke")
-        assert self._pipe is not None
+        assert self._channel is not None
         self._answer = asyncio.get_running_loop().create_future()
         header: dict[str, object] = {
             "request_id": invocation.request_id,
@@ -141,7 +162,7 @@ class Environment:
             "trace_id": invocation.trace_id or None,
             "client_context": invocation.client_context or None,
         }
-        self._pipe.send(header, invocation.payload)
+        self._channel.send(header, invocation.payload)
         answer = await self._wait()
         if answer.kind in (RESULT, ERROR, OVERSIZE):
             self.on("done")
@@ -222,9 +243,10 @@ class Environment:
         if self._child is not None:
             snapshots.kill(self._child, signal.SIGKILL)
             self._child = None
-        if self._pipe is not None:
-            self._pipe.close()
-            self._pipe = None
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+            self.on_reset()
         for drain in self._drains:
             asyncio.get_running_loop().remove_reader(drain.fd)
             drain.finish()

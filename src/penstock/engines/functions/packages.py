@@ -19,8 +19,8 @@ UNZIPPED_BYTES_MAX = 250 * 1024 * 1024
 ENTRIES_MAX = 100_000
 COPY_BYTES = 1 << 20
 RUNTIME_MODULES = (
-    "awslambdaric", "snapshot_restore_py", "simplejson", "boto3", "botocore", "s3transfer", "jmespath", "dateutil",
-    "urllib3", "six",
+    "awslambdaric", "runtime_client", "snapshot_restore_py", "simplejson", "boto3", "botocore", "s3transfer",
+    "jmespath", "dateutil", "urllib3", "six",
 )  # fmt: skip
 PANDAS_LAYER = re.compile(r"arn:aws[a-z-]*:lambda:[a-z0-9-]+:336392948345:layer:AWSSDKPandas-Python3\d+(-Arm64)?:\d+")
 PANDAS_MODULES = (

@@ -31,6 +31,7 @@ from penstock.engines.functions.environment import (
 )
 from penstock.engines.functions.ports import CredentialsSource, FunctionSpec, Invocation, LogSink, Outcome
 from penstock.engines.functions.reports import Report, Status
+from penstock.engines.functions.runtime_api import RuntimeFaces
 from penstock.engines.functions.starting import Isolation, Starter
 from penstock.kernel.clock import Clock
 from penstock.kernel.entropy import Entropy
@@ -59,6 +60,7 @@ class _Waiter:
 class LocalFunctionPool:
     """The FunctionPool of one node.
 
+    faces        where custom runtimes reach the Runtime API; None: they can't run
     endpoint     where functions reach the node (AWS_ENDPOINT_URL)
     memory_mb    bounds how many environments may ever exist at once; None: half of the machine's
     Raises Unavailable from the constructor where `sandbox` is insisted on and can't be had.
@@ -77,6 +79,7 @@ class LocalFunctionPool:
         isolation: Isolation = "auto",
         memory_mb: int | None = None,
         max_environments: int | None = None,
+        faces: RuntimeFaces | None = None,
     ) -> None:
         self._work_dir = work_dir
         self._clock, self._wall, self._entropy = clock, wall, entropy
@@ -88,6 +91,7 @@ class LocalFunctionPool:
             credentials=credentials,
             endpoint=endpoint,
             isolation=isolation,
+            faces=faces,
         )
         cores = os.cpu_count() or 1
         self._hard_max = max_environments or max(16, (memory_mb or _half_of_memory_mb()) // ENVIRONMENT_MB)

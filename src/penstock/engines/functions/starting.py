@@ -3,16 +3,18 @@
 import asyncio
 import contextlib
 import hashlib
+import json
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from penstock.engines.functions import imports, packages
 from penstock.engines.functions.bootstrap import runtime
-from penstock.engines.functions.environment import Answer, Environment
+from penstock.engines.functions.environment import INIT_ERROR, Answer, Environment
 from penstock.engines.functions.ports import CredentialsSource, FunctionSpec
+from penstock.engines.functions.runtime_api import RuntimeApi, RuntimeFaces
 from penstock.engines.sandbox import snapshots
 from penstock.engines.sandbox.cgroups import Cgroups
 from penstock.engines.sandbox.places import root_mounts
@@ -32,6 +34,7 @@ _LIBRARY_DIRS = (
     "/opt/lib",
 )
 
+CUSTOM_RUNTIMES = "provided"
 Isolation = Literal["auto", "sandbox", "process"]
 
 
@@ -47,12 +50,14 @@ class Starter:
         credentials: CredentialsSource,
         endpoint: Callable[[], str],
         isolation: Isolation,
+        faces: RuntimeFaces | None,
     ) -> None:
         self._work_dir = work_dir
         self._wall, self._entropy = wall, entropy
         self._credentials, self._endpoint = credentials, endpoint
         self._cgroups = Cgroups(f"penstock-{hashlib.sha256(str(work_dir).encode()).hexdigest()[:12]}")
         self.isolation, self.gaps = self._choose(isolation)
+        self._faces = faces
         self._templates: dict[str, asyncio.Task[Template]] = {}
         self._next_uid = 0
         self._closing: set[asyncio.Task[None]] = set()
@@ -63,7 +68,25 @@ class Starter:
         template = await self.template(environment.spec)
         request = await self._request(environment, template)
         template.used_s = self._wall.monotonic_s()
-        return await environment.start(template, request)
+        if not environment.spec.runtime.startswith(CUSTOM_RUNTIMES):
+            return await environment.start(template, request)
+        return await self._start_custom(environment, template, request)
+
+    async def _start_custom(self, environment: Environment, template: Template, request: dict[str, object]) -> Answer:
+        """Run the function's own `bootstrap`, which speaks the Runtime API."""
+        spec = environment.spec
+        opt_dir = packages.merged_layers(spec.layer_dirs, str(self._work_dir))
+        bootstrap = _find_bootstrap(spec.code_dir, opt_dir, is_sandboxed=self.isolation == "sandbox")
+        if isinstance(bootstrap, bytes):
+            return Answer(INIT_ERROR, bootstrap)
+        if self._faces is None:
+            raise Unavailable("this node serves no Runtime API")
+        api = RuntimeApi()
+        address = await self._faces.open(api)
+        faces = self._faces
+        environment.on_reset = lambda: faces.close(address)
+        variables = cast(dict[str, str], request["environment"]) | {"AWS_LAMBDA_RUNTIME_API": address}
+        return await environment.start(template, {**request, "environment": variables, "exec": bootstrap}, channel=api)
 
     def retire(self, environment: Environment) -> None:
         """Give back what an ended environment was given."""
@@ -247,3 +270,19 @@ def _python_dirs(opt_dir: str, *, shown_at: str = "") -> list[str]:
         return []
     folders = (f"python/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages", "python")
     return [f"{shown_at or opt_dir}/{folder}" for folder in folders if os.path.isdir(f"{opt_dir}/{folder}")]
+
+
+def _find_bootstrap(code_dir: str, opt_dir: str, *, is_sandboxed: bool) -> str | bytes:
+    """The executable to run, as the function sees it; AWS's error body where there is none."""
+    for folder, shown_at in ((code_dir, "/var/task"), (opt_dir, "/opt")):
+        path = f"{folder}/bootstrap"
+        if not folder or not os.path.isfile(path):
+            continue
+        if os.access(path, os.X_OK) and os.stat(path).st_mode & 0o111:
+            return f"{shown_at}/bootstrap" if is_sandboxed else path
+        return _entrypoint_error(f"fork/exec {shown_at}/bootstrap: permission denied")
+    return _entrypoint_error("Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]")
+
+
+def _entrypoint_error(text: str) -> bytes:
+    return json.dumps({"errorType": "Runtime.InvalidEntrypoint", "errorMessage": f"Error: {text}"}).encode()

@@ -104,6 +104,9 @@ def _become_environment(request: dict[str, Any], fds: list[int], sandbox: Module
         os.chdir(request["task_root"])
         _reseed()
         gc.enable()
+        if "exec" in request:
+            os.set_inheritable(LOG_FD, True)
+            os.execve(request["exec"], [request["exec"]], os.environ)
         connection = socket.socket(fileno=PIPE_FD)
         runtime.serve(connection, handler=request["handler"], log_format=request["log_format"])
         status = 0
@@ -190,7 +193,7 @@ def main() -> None:
     sys.path[:0] = config["sys_path"]
     loaded = _preload(config["preload"])
     sys.path[:] = base_path
-    del sys.modules["runtime_client"]
+    sys.modules.pop("runtime_client", None)
     control = socket.socket(fileno=int(sys.argv[2]))
     control.send(json.dumps({"ready": loaded}).encode())
     gc.collect()

@@ -1,0 +1,88 @@
+"""The Runtime API of one environment, without its HTTP: what a runtime asks for and answers.
+
+A runtime that asks for the next invocation says with it that it is initialised, or that it is done with the last.
+Source: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from penstock.engines.functions.environment import ERROR, INIT_ERROR, OVERSIZE, READY, RESULT, Answer
+from penstock.engines.functions.reports import RESULT_BYTES_MAX
+
+
+class WrongInvocation(Exception):
+    """An answer to an invocation that isn't running."""
+
+
+class ResponseTooLarge(Exception):
+    """The function's answer is beyond 6 MB; it is told as the function's error."""
+
+
+class RuntimeApi:
+    """The node's end is `send` and `close` (environment.py's Channel); the runtime's are the others."""
+
+    def __init__(self) -> None:
+        self._on_answer: Callable[[Answer], None] = lambda answer: None
+        self._waiting: asyncio.Future[tuple[dict[str, Any], bytes]] | None = None
+        self._sent: tuple[dict[str, Any], bytes] | None = None
+        self._running = ""
+        self._is_ready = False
+
+    def attach(self, on_answer: Callable[[Answer], None]) -> None:
+        self._on_answer = on_answer
+
+    def send(self, header: dict[str, Any], body: bytes) -> None:
+        """An invocation for whoever asks next."""
+        self._running = str(header["request_id"])
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result((header, body))
+        else:
+            self._sent = (header, body)
+
+    def close(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    async def next(self) -> tuple[dict[str, Any], bytes]:
+        """The next invocation's header and event; waits for one."""
+        if not self._is_ready:
+            self._is_ready = True
+            self._on_answer(Answer(READY))
+        if self._sent is not None:
+            sent, self._sent = self._sent, None
+            return sent
+        self._waiting = asyncio.get_running_loop().create_future()
+        return await self._waiting
+
+    def respond(self, request_id: str, body: bytes) -> None:
+        """Raises WrongInvocation, ResponseTooLarge."""
+        self._finish(request_id)
+        if len(body) > RESULT_BYTES_MAX:
+            self._on_answer(Answer(OVERSIZE))
+            raise ResponseTooLarge
+        self._on_answer(Answer(RESULT, body))
+
+    def fail(self, request_id: str, body: bytes) -> None:
+        """The function raised. Raises WrongInvocation."""
+        self._finish(request_id)
+        self._on_answer(Answer(ERROR, body))
+
+    def fail_init(self, body: bytes) -> None:
+        """The function couldn't be initialised."""
+        self._on_answer(Answer(INIT_ERROR, body))
+
+    def _finish(self, request_id: str) -> None:
+        if not self._running or request_id != self._running:
+            raise WrongInvocation(request_id)
+        self._running = ""
+
+
+class RuntimeFaces(Protocol):
+    """Where runtimes reach their APIs: HTTP, on addresses of this machine."""
+
+    async def open(self, api: RuntimeApi) -> str:
+        """Serve it; answers host:port."""
+
+    def close(self, address: str) -> None: ...
