@@ -4,7 +4,6 @@ Run: python benchmarks/store.py [FOLDER]
 """
 
 import asyncio
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -61,11 +60,6 @@ async def _measure(folder: Path) -> list[tuple[str, float, str]]:
 
 
 def main() -> None:
-    parent = sys.argv[1] if len(sys.argv) > 1 else None
-    with tempfile.TemporaryDirectory(dir=parent, ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         for name, value, unit in asyncio.run(_measure(Path(folder))):
             print(f"{name:<28}{value:>14,.0f} {unit}")
-
-
-if __name__ == "__main__":
-    main()

@@ -252,6 +252,10 @@ class _Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._can_write.set()
 
+    @property
+    def write_s(self) -> float:
+        return self.server.limits.write_s
+
     async def drain(self) -> None:
         """Wait until the client has taken enough; ClientGone if it never will."""
         if not self._can_write.is_set():

@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import select
 from email.utils import formatdate
+from functools import partial
 from http import HTTPStatus
 from typing import Protocol
 
@@ -13,6 +15,8 @@ from penstock.protocol.messages import HttpResponse
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _BODILESS = (204, 304)
 _SENDFILE_BYTES = 4 * MIB
+_AT_ONCE_BYTES = MIB // 4
+_STALL_MS = 20
 
 
 class Flow(Protocol):
@@ -22,6 +26,8 @@ class Flow(Protocol):
     def loop(self) -> asyncio.AbstractEventLoop: ...
     @property
     def is_lost(self) -> bool: ...
+    @property
+    def write_s(self) -> float: ...
     async def drain(self) -> None: ...
     def wait_until(self, seconds: float) -> None: ...
 
@@ -104,31 +110,52 @@ async def _send_file(transport: asyncio.Transport, head: bytes, file: FileRange,
         try:
             await _copy(source, target, file, flow)
         finally:
-            flow.loop.remove_writer(target)
             os.close(target)
     finally:
         os.close(source)
 
 
 async def _copy(source: int, target: int, file: FileRange, flow: Flow) -> None:
+    """A small file goes at once; a large one from a thread, for as long as the client keeps up with it."""
     offset, end = file.offset, file.offset + file.length
+    if file.length <= _AT_ONCE_BYTES:
+        offset, _ = _push(source, target, offset, end, stall_ms=0)
     writable = asyncio.Event()
-    is_watched = False
+    while offset < end:
+        push = partial(_push, source, target, offset, end, stall_ms=_STALL_MS)
+        offset, is_short = await flow.loop.run_in_executor(None, push)
+        if is_short:
+            raise ConnectionError(f"{file.path} is shorter than announced")
+        if offset == end:
+            return
+        writable.clear()
+        flow.loop.add_writer(target, writable.set)
+        try:
+            async with asyncio.timeout(flow.write_s):
+                await writable.wait()
+        except TimeoutError:
+            raise ConnectionError("the client takes nothing any more") from None
+        finally:
+            flow.loop.remove_writer(target)
+        if flow.is_lost:
+            raise ConnectionError("the client went away")
+
+
+def _push(source: int, target: int, offset: int, end: int, *, stall_ms: int) -> tuple[int, bool]:
+    """Send until the end, or until the client has taken nothing for `stall_ms`. Where it got to; if the file ended."""
+    room = select.poll()
+    room.register(target, select.POLLOUT)
     while offset < end:
         try:
             sent = os.sendfile(target, source, offset, min(end - offset, _SENDFILE_BYTES))
         except BlockingIOError:
-            if not is_watched:
-                flow.loop.add_writer(target, writable.set)
-                is_watched = True
-            writable.clear()
-            await writable.wait()
-            if flow.is_lost:
-                raise ConnectionError("the client went away") from None
-            continue
+            if stall_ms and room.poll(stall_ms):
+                continue
+            return offset, False
         if sent == 0:
-            raise ConnectionError(f"{file.path} is shorter than announced")
+            return offset, True
         offset += sent
+    return offset, False
 
 
 def _clean(value: str) -> str:

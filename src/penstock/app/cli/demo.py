@@ -21,6 +21,7 @@ from rich.table import Table
 
 from penstock.app.cli.flights import AGGREGATE, BAD_FILES, BUCKET, CLEAN, MEMORY_MB, Flights, Stalled, Starts
 from penstock.app.cli.flights import daily_files as _daily_files
+from penstock.app.client import DEFAULT_ENDPOINT
 from penstock.kernel.clock import SystemClock
 
 _GB_SECOND_USD = 0.0000166667  # Source: https://aws.amazon.com/lambda/pricing/ (x86, us-east-1)
@@ -95,7 +96,7 @@ def demo(
         console.print(f"node    http://127.0.0.1:{port}, data in {folder}")
         result = _run(Flights(f"http://127.0.0.1:{port}"), days, console)
         is_done = True
-        _show(result, console, is_json=as_json, is_kept=keep)
+        _show(result, console, folder / "data", is_json=as_json, is_kept=keep)
         if keep:
             console.print("The node goes on; Ctrl-C ends it.")
             node.wait()
@@ -108,7 +109,7 @@ def demo(
     finally:
         if node is not None:
             stop_node(node)
-        if is_done and not keep:
+        if is_done and as_json and not keep:
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -202,7 +203,7 @@ def _cost_usd(starts: Starts) -> float:
     return starts.billed_ms / 1000 * MEMORY_MB / 1024 * _GB_SECOND_USD + len(starts.durations) * _REQUEST_USD
 
 
-def _show(result: dict[str, Any], console: Console, *, is_json: bool, is_kept: bool) -> None:
+def _show(result: dict[str, Any], console: Console, data: Path, *, is_json: bool, is_kept: bool) -> None:
     if is_json:
         sys.stdout.write(json.dumps(result, indent=2) + "\n")
         return
@@ -225,9 +226,18 @@ def _show(result: dict[str, Any], console: Console, *, is_json: bool, is_kept: b
     table.add_row("time", f"{result['elapsed_s']} s from the first upload to the last result")
     table.add_row("on AWS", f"${result['aws_usd']:.4f} for Lambda, from the billed durations at {MEMORY_MB} MB")
     console.print(table)
-    if is_kept:
-        endpoint = result["endpoint"]
-        console.print("\nLook further:", f"  penstock logs {CLEAN} --endpoint-url {endpoint}", sep="\n", markup=False)
-        console.print(f"  aws --endpoint-url {endpoint} s3 ls s3://{BUCKET}/gold/", soft_wrap=True)
-    else:
-        console.print("\nTo look further, run `penstock demo --keep`; it prints the commands.")
+    _show_commands(console, result["endpoint"] if is_kept else None, data)
+
+
+def _show_commands(console: Console, endpoint: str | None, data: Path) -> None:
+    """What to type to look further; without an endpoint the node has ended, and its data is still there."""
+    console.print("\nTo look further:")
+    if endpoint is None:
+        console.print(f"  penstock up --data {data} &", soft_wrap=True, markup=False, highlight=False)
+        endpoint = DEFAULT_ENDPOINT
+    for command in (
+        f"penstock logs {CLEAN} --endpoint {endpoint}",
+        f"penstock status --endpoint {endpoint}",
+        f"aws --endpoint-url {endpoint} s3 ls --recursive s3://{BUCKET}/gold/",
+    ):
+        console.print(f"  {command}", soft_wrap=True, markup=False, highlight=False)
