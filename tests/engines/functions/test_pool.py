@@ -254,3 +254,11 @@ def _is_running(pid):
 
 def _children(pool):
     return [environment._child for environment in pool._environments]
+
+
+async def test_two_busy_functions_do_not_take_each_others_places(bench, together):
+    source = "import time\ndef handler(event, context):\n    time.sleep(0.02)\n    return event\n"
+    async with bench(max_environments=4) as b:
+        one, two = b.spec(source, name="one"), b.spec(source, name="two")
+        outcomes = await together(*(b.run(one if n % 2 else two) for n in range(200)))
+        assert sum(outcome.is_cold for outcome in outcomes) <= 12

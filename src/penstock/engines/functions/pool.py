@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import signal
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -102,6 +102,7 @@ class LocalFunctionPool:
         self._starting = 0
         self._waiters: deque[_Waiter] = deque()
         self._retired: dict[str, int] = {}
+        self._ended_s = 0.0
         self._counts = {"cold": 0, "warm": 0}
         self._growing: asyncio.TimerHandle | None = None
         self._sweeping: asyncio.TimerHandle | None = None
@@ -218,6 +219,7 @@ class LocalFunctionPool:
 
     def _release(self, environment: Environment) -> None:
         """Back from an invocation: to whoever waits, or to rest."""
+        self._ended_s = self._wall.monotonic_s()
         if not environment.is_initialised or environment.generation != self._generation(environment.spec):
             self._end(environment)
             self._serve_waiters()
@@ -234,18 +236,29 @@ class LocalFunctionPool:
         self._idle.setdefault(environment.spec.id, []).append(environment)
 
     def _waiter_for(self, environment: Environment) -> _Waiter | None:
-        """The first in line who wants this function; unless another has waited so long that it must give way."""
+        """Who gets an environment that has become free; None where it should give way to another function's.
+
+        It stays with its function as long as that has waiters, unless the first in line has none at all and has
+        waited long, or twice as many wait per environment there as here: else two busy functions would take each
+        other's places all the time, and start cold each time.
+        """
         if not self._waiters or not self._is_current(environment):
             return None
-        head = self._waiters[0]
-        is_starved = self._wall.monotonic_s() - head.since_s > GROW_AFTER_S
-        if head.spec.id != environment.spec.id and is_starved:
+        head, own_id = self._waiters[0], environment.spec.id
+        if head.spec.id != own_id and self._should_give_way(own_id, head):
             return None
-        for waiter in self._waiters:
-            if waiter.spec.id == environment.spec.id:
-                self._waiters.remove(waiter)
-                return waiter
-        return None
+        waiter = next((waiter for waiter in self._waiters if waiter.spec.id == own_id), None)
+        if waiter is not None:
+            self._waiters.remove(waiter)
+        return waiter
+
+    def _should_give_way(self, own_id: str, head: _Waiter) -> bool:
+        other_id = head.spec.id
+        wanted = Counter(waiter.spec.id for waiter in self._waiters)
+        held = Counter(environment.spec.id for environment in self._environments)
+        if not held[other_id]:
+            return self._wall.monotonic_s() - head.since_s > GROW_AFTER_S
+        return held[own_id] > 1 and wanted[other_id] * held[own_id] > 2 * wanted[own_id] * held[other_id]
 
     def _serve_waiters(self) -> None:
         while self._waiters and self._has_place():
@@ -265,13 +278,18 @@ class LocalFunctionPool:
             self._growing = asyncio.get_running_loop().call_later(GROW_S, self._grow)
 
     def _grow(self) -> None:
-        """One more place, if the first in line has waited and the machine isn't what it waits for."""
+        """One more place, if the first in line has waited and the machine isn't what it waits for.
+
+        Where nothing has ended for long, those who hold the places may be waiting for those who wait for one.
+        """
         self._growing = None
         if not self._waiters:
             return
-        waited_s = self._wall.monotonic_s() - self._waiters[0].since_s
+        now_s = self._wall.monotonic_s()
+        has_waited = now_s - self._waiters[0].since_s > GROW_AFTER_S
         has_cpu = self._cpu.idle_share() > IDLE_CPU_SHARE
-        if len(self._environments) < self._hard_max and ((has_cpu and waited_s > GROW_AFTER_S) or waited_s > STARVED_S):
+        is_stuck = now_s - max(self._ended_s, self._waiters[0].since_s) > STARVED_S
+        if len(self._environments) < self._hard_max and ((has_cpu and has_waited) or is_stuck):
             waiter = self._waiters.popleft()
             if not waiter.given.done():
                 waiter.given.set_result(None)
