@@ -117,3 +117,20 @@ async def test_later_layers_lie_over_earlier_ones(sandboxed, tmp_path):
         layers = (str(tmp_path / "layer1"), str(tmp_path / "layer2"))
         body = "    import both, only1, only2\n    return both.N\n"
         assert await answer(b, body, layer_dirs=layers) == 2
+
+
+async def test_tmp_has_the_size_that_was_asked_for_and_is_not_counted_as_memory(sandboxed):
+    source = (
+        "import os\n"
+        "def handler(event, context):\n"
+        "    written = 0\n"
+        "    try:\n"
+        "        with open('/tmp/big', 'wb') as file:\n"
+        "            while written < 1 << 30:\n                written += file.write(bytes(1 << 20))\n"
+        "    except OSError as error:\n        return written >> 20, error.strerror\n"
+    )
+    async with sandboxed() as b:
+        outcome = await b.run(b.spec(source, ephemeral_mb=512, memory_mb=128, timeout_s=20))
+        written_mb, error = json.loads(outcome.payload)
+        assert error == "No space left on device"
+        assert 500 <= written_mb <= 512

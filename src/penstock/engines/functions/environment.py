@@ -24,6 +24,7 @@ READY, RESULT, ERROR, INIT_ERROR, OVERSIZE, EXITED = 0, 1, 2, 3, 4, 5
 FROM_RUNTIME = struct.Struct("!BI")
 TO_RUNTIME = struct.Struct("!II")
 FREEZE_AFTER_S = 0.02
+MEMORY_WATCH_S = 0.01
 TMP_DIR_MODE = 0o700
 
 
@@ -98,6 +99,9 @@ class Environment:
         self.tail = b""
         self.generation = 0
         self.group: Group | None = None
+        self.memory_bytes_max = 0
+        self.is_out_of_memory = False
+        self._watching: asyncio.TimerHandle | None = None
         self._clock = clock
         self._sink = sink
         self._child: snapshots.Child | None = None
@@ -170,14 +174,31 @@ class Environment:
 
     async def _wait(self) -> Answer:
         assert self._answer is not None
+        self._watch_memory()
         try:
             answer = await self._answer
         finally:
             self._answer = None
+            if self._watching is not None:
+                self._watching.cancel()
+                self._watching = None
         for drain in self._drains:  # what was written before the answer belongs before END
             drain.read()
         self._note_memory()
         return answer
+
+    def _watch_memory(self) -> None:
+        if self.group is not None:
+            self._watching = asyncio.get_running_loop().call_later(MEMORY_WATCH_S, self._check_memory)
+
+    def _check_memory(self) -> None:
+        """The kernel bounds memory and /tmp together; memory alone is bounded here."""
+        assert self.group is not None
+        if self.group.memory_bytes() > self.memory_bytes_max:
+            self.is_out_of_memory = True
+            if self._child is not None:
+                snapshots.kill(self._child, signal.SIGKILL)
+        self._watch_memory()
 
     def _on_answer(self, answer: Answer) -> None:
         if self._answer is not None and not self._answer.done():

@@ -387,7 +387,8 @@ class LocalFunctionPool:
             if answer.kind == INIT_ERROR:
                 environment.reset()
             return _Ended("error", answer.body, _error_type(answer.body))
-        is_out_of_memory = environment.group is not None and environment.group.was_out_of_memory()
+        killed = environment.group is not None and environment.group.was_out_of_memory()
+        is_out_of_memory = environment.is_out_of_memory or killed
         text = reports.exit_text(answer.wait_status)
         environment.reset()
         error_type = "Runtime.OutOfMemory" if is_out_of_memory else "Runtime.ExitError"

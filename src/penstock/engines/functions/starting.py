@@ -156,10 +156,9 @@ class Starter:
         """The environment's own places, and a user of its own to whom /tmp belongs."""
         uid = UID_FIRST + self._next_uid % UIDS
         self._next_uid += 1
-        os.chown(environment.tmp_dir, uid, uid)
         return {
             "task_dir": os.path.realpath(environment.spec.code_dir),
-            "tmp_dir": os.path.realpath(environment.tmp_dir),
+            "tmp_mb": environment.spec.ephemeral_mb,
             "data_dir": os.path.realpath(self._work_dir.parent),
             "uid": uid,
         }
@@ -170,9 +169,11 @@ class Starter:
         if not self._cgroups.can_limit_memory:
             return []
         memory_mb = max(environment.spec.memory_mb - template.resident_mb, MEMORY_FLOOR_MB)
-        name = self._entropy.token_hex(6)
+        environment.memory_bytes_max = memory_mb * MIB
+        # What is in /tmp counts against the group too; the environment watches its own memory within it.
+        tmp_mb = environment.spec.ephemeral_mb if self.isolation == "sandbox" else 0
         environment.group = self._cgroups.create(
-            name, memory_bytes=memory_mb * MIB, memory_mb=environment.spec.memory_mb
+            self._entropy.token_hex(6), memory_bytes=(memory_mb + tmp_mb) * MIB, memory_mb=environment.spec.memory_mb
         )
         return environment.group.files if environment.group else []
 
@@ -230,8 +231,9 @@ class Starter:
         if not self._cgroups.can_limit_memory:
             gaps.append("memory limit and CPU share (control groups can't be made)")
         if chosen == "process":
-            gaps.append("private /tmp, read-only code, separate users and process trees (needs Linux and root)")
-        gaps.append("size of /tmp")
+            gaps.append(
+                "private /tmp and its size, read-only code, separate users and processes (needs Linux and root)"
+            )
         return chosen, gaps
 
 

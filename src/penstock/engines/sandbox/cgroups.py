@@ -28,6 +28,16 @@ class Group:
     def files(self) -> list[str]:
         return [str(folder / "cgroup.procs") for folder in self.folders]
 
+    def memory_bytes(self) -> int:
+        """What its processes hold themselves, without files: not those in /tmp either."""
+        name = "anon " if self.is_v2 else "rss "
+        for folder in self.folders:
+            with contextlib.suppress(OSError, ValueError):
+                for line in (folder / "memory.stat").read_text().splitlines():
+                    if line.startswith(name):
+                        return int(line.split()[1])
+        return 0
+
     def was_out_of_memory(self) -> bool:
         """Whether the kernel has killed for want of memory."""
         name = "memory.events" if self.is_v2 else "memory.oom_control"

@@ -78,16 +78,14 @@ def prepare_root(mounts: Mapping[str, Any]) -> None:
 def isolate(mounts: Mapping[str, Any]) -> None:
     """In an environment: its own code and /tmp, nothing of the node's folder, no privilege left.
 
-    task_dir  shown at /var/task; tmp_dir: its own /tmp, writable; data_dir: covered; uid: who it becomes
+    task_dir  shown at /var/task; tmp_mb: the size of its own /tmp; data_dir: covered; uid: who it becomes
     """
     _check(_LIBC.unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS), "unshare")
     mount(mounts["task_dir"], "/var/task", None, MS_BIND)
     mount("none", "/var/task", None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
-    tmp = os.open(mounts["tmp_dir"], os.O_PATH | os.O_CLOEXEC)
     mount("tmpfs", mounts["data_dir"], "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV, "size=4k,mode=755")
-    mount(f"/proc/self/fd/{tmp}", "/tmp", None, MS_BIND)
-    mount("none", "/tmp", None, MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV)
-    os.close(tmp)
+    options = f"size={mounts['tmp_mb']}m,mode=700,uid={mounts['uid']},gid={mounts['uid']}"
+    mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, options)
     mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV)
     _LIBC.sethostname(b"169-254-0-1", 11)
     _drop_privileges(mounts["uid"])

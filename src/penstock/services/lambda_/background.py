@@ -11,6 +11,7 @@ from penstock.engines.delivery.attempts import RetryPolicy, next_attempt
 from penstock.engines.functions.ports import Invocation, Outcome, Throttled
 from penstock.framework.context import Context
 from penstock.framework.service import background, on_intent
+from penstock.framework.wakeups import wait
 from penstock.kernel import arn
 from penstock.kernel.errors import ServiceError, Unavailable
 from penstock.kernel.scope import Scope
@@ -21,7 +22,6 @@ from penstock.services.lambda_.operations.log_shipper import LogShipper
 from penstock.services.lambda_.operations.metering import meter_of
 from penstock.services.lambda_.operations.queueing import FunctionKey, line_of
 from penstock.services.lambda_.operations.role_credentials import RoleCredentials, role_principal
-from penstock.services.lambda_.operations.wakeups import wait
 from penstock.services.lambda_.rules import Named
 from penstock.services.lambda_.state import LATEST, Event, EventConfig, Function, Version
 from penstock.storage import outbox

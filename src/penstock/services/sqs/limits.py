@@ -15,7 +15,7 @@ DEDUPLICATION_MS = Limit(
     5 * MINUTE_MS,
     "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/using-messagededuplicationid-property.html",
 )
-POLL_S = 0.1  # how often a waiting receive looks again
+HELD_BACK_MS = 100  # when a receive looks again that found only what it may not take
 DEFAULTS = {
     "VisibilityTimeout": "30",
     "MaximumMessageSize": str(MESSAGE_BYTES_MAX.value),

@@ -5,9 +5,9 @@ A crash may lose the last second's counts; AWS's bill is late as well.
 
 from penstock.engines.functions.ports import Outcome
 from penstock.framework.context import Platform
+from penstock.framework.wakeups import Wakeup
 from penstock.kernel.scope import Scope
 from penstock.services.lambda_ import rules, state
-from penstock.services.lambda_.operations.wakeups import Wakeup
 from penstock.services.lambda_.state import Usage, Version
 from penstock.storage.transactions import Transaction
 

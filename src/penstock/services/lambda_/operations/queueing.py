@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from penstock.framework.context import Context, Platform
+from penstock.framework.wakeups import Wakeup
 from penstock.kernel.clock import Clock
 from penstock.kernel.scope import Scope
 from penstock.services.lambda_ import state
-from penstock.services.lambda_.operations.wakeups import Wakeup
 from penstock.services.lambda_.state import Event
 from penstock.storage.transactions import Transaction
 

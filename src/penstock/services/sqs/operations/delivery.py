@@ -5,10 +5,12 @@ from typing import Any
 
 from penstock.framework.context import Context
 from penstock.framework.service import operation
+from penstock.framework.wakeups import wait
 from penstock.kernel import arn
 from penstock.kernel.errors import ServiceError
 from penstock.kernel.scope import Scope
 from penstock.services.sqs import limits, messages, rules, state
+from penstock.services.sqs.operations.arrivals import arrivals_of
 from penstock.services.sqs.operations.queues import located
 from penstock.storage.queue import Message
 from penstock.storage.queue import Queue as MessageQueue
@@ -18,13 +20,17 @@ from penstock.storage.transactions import Transaction
 @operation
 async def send_message(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     scope, name = located(ctx, req)
-    return await ctx.store.transact(_sending(ctx, scope, name, req))
+    answer = await ctx.store.transact(_sending(ctx, scope, name, req))
+    arrivals_of(ctx.platform).signal((scope, name))
+    return answer
 
 
 @operation
 async def send_message_batch(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     scope, name = located(ctx, req)
-    return await _each(ctx, req, lambda entry: _sending(ctx, scope, name, entry))
+    answer = await _each(ctx, req, lambda entry: _sending(ctx, scope, name, entry))
+    arrivals_of(ctx.platform).signal((scope, name))
+    return answer
 
 
 def _sending(ctx: Context, scope: Scope, name: str, entry: dict[str, Any]) -> Callable[[Transaction], dict[str, Any]]:
@@ -123,18 +129,32 @@ async def receive_message(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     wait_s = req.get("WaitTimeSeconds")
     wait_s = queue.seconds("ReceiveMessageWaitTimeSeconds") if wait_s is None else wait_s
     rules.check_range("WaitTimeSeconds", wait_s, limits.WAIT_S_MAX.value)
-    until_ms = ctx.clock.now_ms() + wait_s * 1000
-    while True:
-        now_ms = ctx.clock.now_ms()
-        next_ms = await ctx.store.read(state.messages_of(scope, name).next_visible_ms)
-        if next_ms is not None and next_ms <= now_ms:
-            tokens = [ctx.entropy.uuid() for _ in range(count)]
-            taken = await ctx.store.transact(_taking(scope, name, req, tokens=tokens, now_ms=now_ms))
-            if taken:
-                return {"Messages": [_shown(queue, message, req) for message in taken]}
-        if now_ms >= until_ms:
-            return {}
-        await ctx.clock.sleep(limits.POLL_S)
+    taken = await _take_or_wait(ctx, scope, name, req, count=count, until_ms=ctx.clock.now_ms() + wait_s * 1000)
+    if queue.attributes.get("RedrivePolicy"):
+        arrivals_of(ctx.platform).signal_all()
+    return {"Messages": [_shown(queue, message, req) for message in taken]} if taken else {}
+
+
+async def _take_or_wait(
+    ctx: Context, scope: Scope, name: str, req: dict[str, Any], *, count: int, until_ms: int
+) -> list[Message]:
+    arrivals, held = arrivals_of(ctx.platform), state.messages_of(scope, name)
+    wakeup = arrivals.join((scope, name))
+    try:
+        while True:
+            changed, now_ms = wakeup.changed, ctx.clock.now_ms()
+            next_ms = await ctx.store.read(held.next_visible_ms)
+            if next_ms is not None and next_ms <= now_ms:
+                tokens = [ctx.entropy.uuid() for _ in range(count)]
+                taken = await ctx.store.transact(_taking(scope, name, req, tokens=tokens, now_ms=now_ms))
+                if taken:
+                    return taken
+                next_ms = now_ms + limits.HELD_BACK_MS  # a group is held, or dead letters went away
+            if now_ms >= until_ms:
+                return []
+            await wait(changed, ctx.clock, until_ms if next_ms is None else max(now_ms + 1, min(next_ms, until_ms)))
+    finally:
+        arrivals.leave((scope, name))
 
 
 def _taking(
@@ -218,7 +238,9 @@ def _is_named(key: str, names: list[str]) -> bool:
 @operation
 async def delete_message(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     scope, name = located(ctx, req)
-    return await ctx.store.transact(_deleting(scope, name, req))
+    answer = await ctx.store.transact(_deleting(scope, name, req))
+    arrivals_of(ctx.platform).signal((scope, name))  # a group's next message may be taken now
+    return answer
 
 
 @operation
@@ -253,4 +275,5 @@ async def change_message_visibility(ctx: Context, req: dict[str, Any]) -> dict[s
             raise ServiceError("MessageNotInflight", messages.NOT_IN_FLIGHT)
 
     await ctx.store.transact(change)
+    arrivals_of(ctx.platform).signal((scope, name))
     return {}
