@@ -167,7 +167,7 @@ class Node:
             restore=self._on_restore,
             flush=shipper.flush,
         )
-        face = AwsFace(platform, authenticator)
+        face = AwsFace(platform, authenticator, find_cors=partial(s3.find_cors, platform))
         admin = Admin(control.actions(), public=PUBLIC, authorize=self._authorize_root(face))
 
         downloads = Downloads(lambda_.CODE_PATH, partial(lambda_.download, platform))

@@ -1,6 +1,6 @@
 """The door: validate, authorize, run the handler, observe.
 
-The only place that turns a Bug or an unexpected exception into an answer: InternalFailure, 500, logged.
+A Bug or an unexpected exception of a handler becomes an answer here: InternalFailure, 500, logged.
 """
 
 import logging
@@ -79,7 +79,7 @@ class Dispatcher:
             log.exception(
                 "operation failed service=%s operation=%s request_id=%s", service, operation, ctx.request.request_id
             )
-            raise ServiceError(*_internal(service), status=500) from error
+            raise internal_failure(service) from error
 
     async def _handle(
         self, handler: Operation, service: str, operation: str, req: Members, ctx: Context
@@ -99,10 +99,12 @@ def not_built(service: str, operation: str) -> ServiceError:
     )
 
 
-def _internal(service: str) -> tuple[str, str]:
+def internal_failure(service: str) -> ServiceError:
+    """What a caller hears of our own mistake."""
     if service == "s3":
-        return "InternalError", "We encountered an internal error. Please try again."
-    return "InternalFailure", "The request processing has failed because of an unknown error, exception or failure."
+        return ServiceError("InternalError", "We encountered an internal error. Please try again.", status=500)
+    message = "The request processing has failed because of an unknown error, exception or failure."
+    return ServiceError("InternalFailure", message, status=500)
 
 
 def _inner_context(service: str, operation: str, ctx: Context) -> Context:

@@ -4,20 +4,19 @@ A web page must not drive it: a request from a foreign origin is refused, and so
 isn't this machine's (DNS rebinding). In enforce mode everything but health needs the root's signature.
 """
 
-import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
 
+from penstock.gateway.hosts import is_own_name
 from penstock.kernel.errors import ServiceError
 from penstock.kernel.streams import StreamTooLong
 from penstock.protocol.messages import HttpRequest, HttpResponse
 
 PREFIX = "/_penstock/"
 BODY_BYTES_MAX = 64 * 1024
-_OWN_NAMES = ("localhost", "localhost.localstack.cloud")
 
 Members = dict[str, Any]
 Action = Callable[[Members], Awaitable[Members]]
@@ -62,17 +61,8 @@ def _check_origin(request: HttpRequest) -> None:
     origin = request.headers.get("origin")
     host = urlsplit(f"//{request.headers.get('host', '')}")
     is_foreign = origin is not None and urlsplit(origin).netloc != host.netloc
-    if is_foreign or not _is_own_name(host.hostname or ""):
+    if is_foreign or not is_own_name(host.hostname or ""):
         raise ServiceError("Forbidden", "the node's own interface is not for web pages of other origins", status=403)
-
-
-def _is_own_name(name: str) -> bool:
-    """An address can't be rebound; of names only our own."""
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return name in _OWN_NAMES
-    return True
 
 
 async def _members(request: HttpRequest) -> Members:

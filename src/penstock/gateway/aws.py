@@ -1,11 +1,13 @@
 """AWS's own interface: an HTTP request to a call through the door, and the answer back."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from penstock.framework.context import Context, Platform, RequestInfo
 from penstock.framework.credentials import Authenticator
+from penstock.framework.dispatch import internal_failure
 from penstock.gateway import hosts
+from penstock.gateway.cors import Cors, FindRules, Rule
 from penstock.kernel.errors import ServiceError
 from penstock.kernel.scope import DEFAULT_ACCOUNT_ID, DEFAULT_REGION, Principal, Scope
 from penstock.kernel.streams import StreamTooLong, stream_of
@@ -13,7 +15,7 @@ from penstock.kernel.units import MIB
 from penstock.protocol import chunked, sigv2, sigv4
 from penstock.protocol.codecs import codec_for
 from penstock.protocol.messages import HttpRequest, HttpResponse
-from penstock.protocol.route import NoRoute, Route, route
+from penstock.protocol.route import SERVED, NoRoute, Route, route
 from penstock.protocol.sigv4 import Claim, Seed
 
 log = logging.getLogger("penstock.gateway")
@@ -41,26 +43,37 @@ _NEED_NO_SIGNATURE = ("AssumeRoleWithWebIdentity", "AssumeRoleWithSAML")
 
 
 class AwsFace:
-    """Every service on one port: `handle` is the HTTP server's handler."""
+    """Every service on one port: `handle` is the HTTP server's handler. `find_cors`: a bucket's CORS rules."""
 
-    def __init__(self, platform: Platform, authenticator: Authenticator) -> None:
+    def __init__(self, platform: Platform, authenticator: Authenticator, *, find_cors: FindRules | None = None) -> None:
         self._platform = platform
         self._authenticator = authenticator
+        self._cors = Cors(find_cors or _no_rules, is_open=platform.auth != "enforce")
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
         """Never raises but for a client that went away."""
         request_id = self._platform.entropy.uuid()
         found: Route | None = None
+        granted: Sequence[tuple[str, str]] = ()
         try:
             signed_path = request.path
             hosts.use_path_style(request)
+            if request.method == "OPTIONS":
+                return await self._cors.preflight(request)
+            granted = await self._cors.grants(request) if "origin" in request.headers else ()
             found = await route(request)
-            return await self._run(request, signed_path, found, request_id)
+            answer = await self._run(request, signed_path, found, request_id)
         except NoRoute as error:
-            return codec_for(error.protocol).serialize_error(None, error, request_id)
+            answer = codec_for(error.protocol).serialize_error(None, error, request_id)
         except ServiceError as error:
-            codec = codec_for(found.protocol if found else "rest-xml")
-            return codec.serialize_error(found.operation if found else None, error, request_id)
+            answer = _refused(error, found, request_id)
+        except ConnectionError:
+            raise
+        except Exception:
+            log.exception("request failed method=%s path=%r request_id=%s", request.method, request.path, request_id)
+            answer = _refused(internal_failure(found.service if found else "s3"), found, request_id)
+        answer.headers.extend(granted)
+        return answer
 
     async def authenticate(self, request: HttpRequest) -> Principal:
         """Who signed a request that is no AWS call. Raises ServiceError."""
@@ -74,6 +87,8 @@ class AwsFace:
         claim = _claim_of(request, found)
         body = None if is_s3 else await _read(request)
         principal, seed = await self._principal(claim, request, signed_path, found.protocol, body)
+        if claim is not None and seed is not None:
+            _check_scope(claim, found)
         if principal.kind == "anonymous" and not is_s3 and found.operation.name not in _NEED_NO_SIGNATURE:
             code, message = _ANONYMOUS[found.protocol]
             raise ServiceError(code, message, status=403)
@@ -123,6 +138,32 @@ def _claim_of(request: HttpRequest, found: Route) -> Claim | None:
         return (sigv2.parse(request) if found.service == "s3" else None) or sigv4.parse_authorization(request)
     except ServiceError as error:
         raise _worded(error, found.protocol) from None
+
+
+def _check_scope(claim: Claim, found: Route) -> None:
+    """What was signed for one service is good for no other, whatever a header that nobody signed makes of it."""
+    service = SERVED[found.service][0]
+    if claim.service == service and (found.protocol != "json" or "x-amz-target" in claim.signed_headers):
+        return
+    if service == "s3":
+        where = f'incorrect service "{claim.service}". This endpoint belongs to "s3".'
+        if claim.is_presigned:
+            message = f"Error parsing the X-Amz-Credential parameter; {where}"
+            raise ServiceError("AuthorizationQueryParametersError", message)
+        raise ServiceError("AuthorizationHeaderMalformed", f"The authorization header is malformed; {where}")
+    message = f"Credential should be scoped to correct service: '{service}'. "
+    if claim.service == service:
+        message = "'x-amz-target' must be a 'SignedHeader' in the AWS Authorization."
+    raise _worded(ServiceError("SignatureDoesNotMatch", message, status=403), found.protocol)
+
+
+def _refused(error: ServiceError, found: Route | None, request_id: str) -> HttpResponse:
+    codec = codec_for(found.protocol if found else "rest-xml")
+    return codec.serialize_error(found.operation if found else None, error, request_id)
+
+
+async def _no_rules(bucket: str) -> Sequence[Rule]:
+    return ()
 
 
 def _worded(error: ServiceError, protocol: str) -> ServiceError:

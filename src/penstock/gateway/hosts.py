@@ -5,11 +5,13 @@ name that users' configurations already carry) and under amazonaws.com (a client
 Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html
 """
 
+import ipaddress
 import re
 from urllib.parse import quote
 
 from penstock.protocol.messages import HttpRequest
 
+_OWN_NAMES = ("localhost", "localhost.localstack.cloud")
 _BASES = r"(?:localhost\.localstack\.cloud|localhost|amazonaws\.com(?:\.cn)?)"
 _OWN_SERVICE = re.compile(r"(?P<service>[a-z0-9-]+)(?:\.(?P<region>[a-z]{2}(?:-[a-z]+)+-\d))?\." + _BASES)
 _BUCKET = re.compile(
@@ -53,3 +55,21 @@ def find_bucket(host: str) -> str | None:
     if host.startswith("localhost."):
         return None
     return found["bucket"]
+
+
+def is_own_name(name: str) -> bool:
+    """Whether a Host can only be this node: an address can't be rebound; of names only our own."""
+    return _address(name) is not None or name in _OWN_NAMES
+
+
+def is_this_machine(name: str) -> bool:
+    """Whether a page's host is this machine itself: localhost, a name below it, or a loopback address."""
+    address = _address(name)
+    return address.is_loopback if address else name in _OWN_NAMES or name.endswith(".localhost")
+
+
+def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(name)
+    except ValueError:
+        return None

@@ -15,6 +15,9 @@ from penstock.services.s3.operations import (
     tags,
     versions,
 )
+from penstock.services.s3.operations.configurations import find_cors
+
+__all__ = ["SERVICE", "find_cors"]
 
 SERVICE = Service(
     "s3",

@@ -6,7 +6,7 @@ Each is put, read and deleted whole; reading one that isn't set raises its own 4
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from penstock.framework.context import Context
+from penstock.framework.context import Context, Platform
 from penstock.framework.service import operation
 from penstock.services.s3 import messages, state
 from penstock.services.s3.operations.buckets import owner
@@ -69,6 +69,14 @@ def _under(member: str) -> Callable[[Any], dict[str, Any]]:
 put_bucket_cors = _putter("cors", "CORSConfiguration")
 get_bucket_cors = _getter("cors", dict, "NoSuchCORSConfiguration", "The CORS configuration does not exist")
 delete_bucket_cors = _deleter("cors")
+
+
+async def find_cors(platform: Platform, bucket: str) -> list[dict[str, Any]]:
+    """The CORS rules of a bucket, for whoever stands before it; none where there is no such bucket."""
+    config = await platform.store.read(lambda tx: state.find_config(tx, bucket, "cors"))
+    return list(config["CORSRules"]) if config else []
+
+
 put_public_access_block = _putter("public-access", "PublicAccessBlockConfiguration")
 get_public_access_block = _getter(
     "public-access",
