@@ -101,6 +101,7 @@ class Environment:
         self.group: Group | None = None
         self.memory_bytes_max = 0
         self.is_out_of_memory = False
+        self._runtime_pid = 0
         self._watching: asyncio.TimerHandle | None = None
         self._clock = clock
         self._sink = sink
@@ -226,11 +227,20 @@ class Environment:
     def _note_memory(self) -> None:
         if self._child is None:
             return
-        with contextlib.suppress(OSError, ValueError), open(f"/proc/{self._child.pid}/status", "rb") as status:
+        with contextlib.suppress(OSError, ValueError), open(f"/proc/{self._main_pid()}/status", "rb") as status:
             text = status.read()
             at = text.find(b"VmHWM:")
             if at >= 0:
                 self.max_memory_mb = max(self.max_memory_mb, int(text[at + 6 : at + 24].split()[0]) // 1024)
+
+    def _main_pid(self) -> int:
+        """The runtime's process: in a sandbox the first child of the one that was forked."""
+        assert self._child is not None
+        if self._runtime_pid == 0:
+            pid = self._runtime_pid = self._child.pid
+            with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/task/{pid}/children") as children:
+                self._runtime_pid = int((children.read().split() or [str(pid)])[0])
+        return self._runtime_pid
 
     def rest(self, now_s: float) -> None:
         """Between invocations: soon frozen, so that background work stands still."""

@@ -24,6 +24,7 @@ from typing import Any
 LOG_FD = 62
 PIPE_FD = 63
 MESSAGE_BYTES_MAX = 1 << 17
+SIGNALLED = 128
 
 
 def _load(name: str, path: str) -> ModuleType:
@@ -80,6 +81,21 @@ def _text_over(fd: int) -> io.TextIOWrapper:
     return io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 
+def _leave_init_behind() -> None:
+    """Go on as a child of process 1, which only collects: the kernel keeps unhandled signals from process 1 itself.
+
+    It ends as the function did; a signal is told as 128 and its number, as shells do.
+    """
+    main = os.fork()
+    if main == 0:
+        return
+    os.closerange(0, 4096)
+    while True:
+        pid, status = os.wait()
+        if pid == main:
+            os._exit(SIGNALLED + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status))
+
+
 def _become_environment(request: dict[str, Any], fds: list[int], sandbox: ModuleType, runtime: ModuleType) -> None:
     """In the child: never returns."""
     status = 1
@@ -94,6 +110,7 @@ def _become_environment(request: dict[str, Any], fds: list[int], sandbox: Module
         _set_limits()
         if request["mounts"] is not None:
             sandbox.isolate(request["mounts"])
+            _leave_init_behind()
         os.environ.clear()
         os.environ.update(request["environment"])
         os.environ["_LAMBDA_TELEMETRY_LOG_FD"] = str(LOG_FD)
@@ -127,7 +144,7 @@ class Template:
         self._control = control
         self._sandbox = sandbox
         self._runtime = runtime
-        self._children: set[int] = set()
+        self._children: dict[int, bool] = {}
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
@@ -161,7 +178,7 @@ class Template:
             pid = os.fork()
             if pid == 0:
                 _become_environment(request, list(fds), self._sandbox, self._runtime)
-            self._children.add(pid)
+            self._children[pid] = request["mounts"] is not None
             answer = {"spawned": request["id"], "pid": pid}
         except OSError as failure:
             answer = {"spawned": request["id"], "pid": 0, "error": str(failure)}
@@ -178,7 +195,9 @@ class Template:
                 return
             if pid == 0:
                 return
-            self._children.discard(pid)
+            has_init = self._children.pop(pid, False)
+            if has_init and os.WIFEXITED(status) and os.WEXITSTATUS(status) > SIGNALLED:
+                status = os.WEXITSTATUS(status) - SIGNALLED
             self._control.send(json.dumps({"exited": pid, "status": status}).encode())
 
 
