@@ -1,7 +1,7 @@
 """HTTP/1.1 on asyncio: connections in, requests to a handler, answers out.
 
 One connection serves its requests in order, so pipelining is safe. A waiting handler costs a task and no timer:
-deadlines are swept once a second for all connections.
+deadlines are swept once a second for all connections (`sweep_s`).
 """
 
 import asyncio
@@ -24,7 +24,6 @@ log = logging.getLogger("penstock.http")
 
 Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_BAD_METHODS = ("CONNECT", "TRACE")
 
 
 class ClientGone(ConnectionError):
@@ -39,6 +38,7 @@ class HttpLimits:
     whole_bytes    bodies up to this size are received before the handler starts
     buffer_bytes   of a body not yet read, and of an answer not yet taken
     pipeline       requests received ahead of the one being answered
+    sweep_s        how often deadlines are looked at, for all connections at once
     """
 
     header_bytes: int = 64 * KIB
@@ -50,6 +50,7 @@ class HttpLimits:
     body_s: float = 60
     write_s: float = 60
     linger_s: float = 10
+    sweep_s: float = 1
 
 
 class HttpServer:
@@ -96,7 +97,7 @@ class HttpServer:
         for connection in list(self.connections):
             if connection.deadline_s is not None and connection.deadline_s <= now_s:
                 connection.on_deadline()
-        self._sweep = loop.call_later(1, self._on_sweep)
+        self._sweep = loop.call_later(self.limits.sweep_s, self._on_sweep)
 
 
 class _Body:
@@ -200,6 +201,7 @@ class _Connection(asyncio.Protocol):
         self._is_paused = False
         self._is_closing = False
         self._is_lingering = False
+        self._refusal: int | None = None
         self._can_write = asyncio.Event()
         self._can_write.set()
 
@@ -229,7 +231,7 @@ class _Connection(asyncio.Protocol):
         return self._task is not None
 
     def data_received(self, data: bytes) -> None:
-        if self._is_lingering:
+        if self._is_lingering or self._refusal is not None:
             return
         if self._incoming is None or self._incoming.body is None and not self._incoming.parts:
             self._unparsed_bytes += len(data)
@@ -287,7 +289,8 @@ class _Connection(asyncio.Protocol):
         incoming = self._incoming
         if incoming is not None and incoming.body is not None and not self._is_lingering:
             incoming.body.end(ClientGone("the client fell silent"))
-        if self._task is None and incoming is not None and not self._is_lingering:
+        is_answered = incoming is not None and incoming.body is not None
+        if self._task is None and incoming is not None and not is_answered and not self._is_lingering:
             self._refuse(408)
             return
         self.transport.abort() if self._task is not None or self._is_lingering else self.transport.close()
@@ -373,8 +376,9 @@ class _Connection(asyncio.Protocol):
                 exchange = self._ready.popleft()
                 self.resume_reading()
                 is_open = await self._answer(exchange)
-        except ClientGone:
+        except ConnectionError as error:
             is_open = False
+            log.info("answer broken off reason=%s", error)
             self.transport.abort()
         except Exception:
             is_open = False
@@ -386,6 +390,8 @@ class _Connection(asyncio.Protocol):
             self._close()
         elif self._ready and not self.is_lost:
             self._start()
+        elif self._refusal is not None:
+            self._send_refusal(self._refusal)
         elif self._incoming is None:
             self._on_idle()
         elif not self.is_lost:
@@ -396,7 +402,9 @@ class _Connection(asyncio.Protocol):
         try:
             response = await self.server.handler(self._request(exchange))
         except ClientGone:
-            raise
+            if self._refusal is None or self.is_lost:
+                raise
+            return True  # of this request nothing was answered; the refusal is its answer
         except Exception:
             log.exception("handler failed method=%s target=%r", exchange.method, exchange.target)
             response = HttpResponse(500, [("content-type", "text/plain")], b"internal error\n")
@@ -440,15 +448,18 @@ class _Connection(asyncio.Protocol):
         """Answer what is no request, after the answers that are due before it, and close."""
         if self._incoming is not None and self._incoming.body is not None:
             self._incoming.body.end(ClientGone("the body is malformed"))
-        self._is_closing = True
+        self._refusal = status
         if self._task is None:
-            head = Answer(
-                HttpResponse(status), is_head=False, keep_alive=False, is_http10=False, now_ms=self.server.now_ms()
-            )
-            self.transport.write(head.head())
-            self._close()
-        else:
-            self.pause_reading()
+            self._send_refusal(status)
+
+    def _send_refusal(self, status: int) -> None:
+        if self.is_lost:
+            return
+        response, now_ms = HttpResponse(status), self.server.now_ms()
+        answer = Answer(response, is_head=False, keep_alive=False, is_http10=False, now_ms=now_ms)
+        self._is_closing = True
+        self.transport.write(answer.head())
+        self._close()
 
     def _close(self) -> None:
         """Close; if the client still sends, let it, for a while, or it would lose the answer to a reset."""

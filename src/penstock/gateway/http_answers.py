@@ -1,13 +1,16 @@
 """Answers on their way out: head, body, chunks, and files without copying."""
 
 import asyncio
+import contextlib
 import os
 import select
+from collections.abc import Callable
 from email.utils import formatdate
 from functools import partial
 from http import HTTPStatus
 from typing import Protocol
 
+from penstock.kernel.errors import Bug
 from penstock.kernel.streams import ByteStream, FileRange
 from penstock.kernel.units import MIB
 from penstock.protocol.messages import HttpResponse
@@ -17,6 +20,7 @@ _BODILESS = (204, 304)
 _SENDFILE_BYTES = 4 * MIB
 _AT_ONCE_BYTES = MIB // 4
 _STALL_MS = 20
+_STALLS = 16
 
 
 class Flow(Protocol):
@@ -68,7 +72,7 @@ class Answer:
 
 
 async def send(transport: asyncio.Transport, answer: Answer, flow: Flow) -> None:
-    """Write it all, at the pace at which the client takes it. Raises ConnectionError, or what the body raises."""
+    """Write it all, at the pace at which the client takes it. Raises ConnectionError, Bug, or what the body raises."""
     body = answer.body
     if isinstance(body, bytes):
         transport.write(answer.head() + body if answer.has_body else answer.head())
@@ -93,7 +97,7 @@ async def _send_stream(transport: asyncio.Transport, answer: Answer, body: ByteS
     if answer.is_chunked:
         transport.write(b"0\r\n\r\n")
     elif body.length is not None and size != body.length:
-        raise ConnectionError(f"the body has {size} bytes where {body.length} were announced")
+        raise Bug(f"the body has {size} bytes where {body.length} were announced")
 
 
 async def _send_file(transport: asyncio.Transport, head: bytes, file: FileRange, flow: Flow) -> None:
@@ -119,13 +123,10 @@ async def _copy(source: int, target: int, file: FileRange, flow: Flow) -> None:
     """A small file goes at once; a large one from a thread, for as long as the client keeps up with it."""
     offset, end = file.offset, file.offset + file.length
     if file.length <= _AT_ONCE_BYTES:
-        offset, _ = _push(source, target, offset, end, stall_ms=0)
+        offset = _push(source, target, offset, end, stalls=0)
     writable = asyncio.Event()
     while offset < end:
-        push = partial(_push, source, target, offset, end, stall_ms=_STALL_MS)
-        offset, is_short = await flow.loop.run_in_executor(None, push)
-        if is_short:
-            raise ConnectionError(f"{file.path} is shorter than announced")
+        offset = await _in_thread(flow.loop, partial(_push, source, target, offset, end, stalls=_STALLS))
         if offset == end:
             return
         writable.clear()
@@ -141,21 +142,38 @@ async def _copy(source: int, target: int, file: FileRange, flow: Flow) -> None:
             raise ConnectionError("the client went away")
 
 
-def _push(source: int, target: int, offset: int, end: int, *, stall_ms: int) -> tuple[int, bool]:
-    """Send until the end, or until the client has taken nothing for `stall_ms`. Where it got to; if the file ended."""
+async def _in_thread(loop: asyncio.AbstractEventLoop, push: Callable[[], int]) -> int:
+    """Never ends before the thread does: its descriptors are closed next, and their numbers would be others' files."""
+    pushing = loop.run_in_executor(None, push)
+    try:
+        return await asyncio.shield(pushing)
+    except asyncio.CancelledError:
+        while not pushing.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([pushing])
+        raise
+
+
+def _push(source: int, target: int, offset: int, end: int, *, stalls: int) -> int:
+    """Send until the end, or until the client has made it wait too often or for too long. Where it got to.
+
+    A client that takes a little at a time gets no thread of its own: after `stalls` waits the loop waits for it.
+    Raises Bug where the file ends early, ConnectionError where the client is gone.
+    """
     room = select.poll()
     room.register(target, select.POLLOUT)
     while offset < end:
         try:
             sent = os.sendfile(target, source, offset, min(end - offset, _SENDFILE_BYTES))
         except BlockingIOError:
-            if stall_ms and room.poll(stall_ms):
+            stalls -= 1
+            if stalls >= 0 and room.poll(_STALL_MS):
                 continue
-            return offset, False
+            return offset
         if sent == 0:
-            return offset, True
+            raise Bug("a file is shorter than announced")
         offset += sent
-    return offset, False
+    return offset
 
 
 def _clean(value: str) -> str:
