@@ -14,6 +14,7 @@ from penstock.gateway.runtime_http import HttpRuntimeFaces
 from penstock.kernel.clock import SystemClock
 from penstock.kernel.entropy import SystemEntropy
 
+PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:f"
 
 
@@ -50,7 +51,7 @@ class Bench:
             version="$LATEST",
             account_id="000000000000",
             region="us-east-1",
-            runtime="python3.12",
+            runtime=PYTHON,
             handler="app.handler",
             code_dir=str(code),
         )

@@ -24,7 +24,7 @@ async def test_an_event_goes_in_and_an_answer_comes_out(bench):
 async def test_the_log_has_awss_lines(bench):
     async with bench() as b:
         outcome = await b.run(b.spec("def handler(event, context):\n    print('one\\ntwo')\n"), request_id="r-1")
-        assert b.sink.lines[0].startswith("INIT_START Runtime Version: python:3.12")
+        assert b.sink.lines[0].startswith("INIT_START Runtime Version: python:3.")
         assert b.sink.lines[1:5] == [
             "START RequestId: r-1 Version: $LATEST\n",
             "one\n",
@@ -70,7 +70,7 @@ async def test_a_function_finds_awss_environment(bench):
             "_HANDLER": "app.handler",
             "AWS_ACCESS_KEY_ID": "AKID",
             "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
-            "AWS_EXECUTION_ENV": "AWS_Lambda_python3.12",
+            "AWS_EXECUTION_ENV": f"AWS_Lambda_{spec.runtime}",
             "_X_AMZN_TRACE_ID": "Root=1-2-3",
             "TZ": ":UTC",
         }
@@ -262,3 +262,16 @@ async def test_two_busy_functions_do_not_take_each_others_places(bench, together
         one, two = b.spec(source, name="one"), b.spec(source, name="two")
         outcomes = await together(*(b.run(one if n % 2 else two) for n in range(200)))
         assert sum(outcome.is_cold for outcome in outcomes) <= 12
+
+
+async def test_another_python_is_stood_in_for_with_a_warning(bench):
+    async with bench() as b:
+        outcome = await b.run(b.spec(ECHO, runtime="python3.7"), b"1")
+        assert outcome.payload == b"1"
+        assert b.sink.lines[1].startswith("[WARNING] python3.7 is not installed; this function runs on python3.")
+
+
+async def test_a_runtime_that_the_machine_lacks_is_told(bench):
+    async with bench() as b:
+        outcome = await b.run(b.spec(ECHO, runtime="dotnet8"))
+        assert "dotnet8 can't be run by this node" in json.loads(outcome.payload)["errorMessage"]

@@ -12,12 +12,15 @@ import shutil
 import stat
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+
+from penstock.engines.functions import bootstrap
 
 UNZIPPED_BYTES_MAX = 250 * 1024 * 1024
 ENTRIES_MAX = 100_000
 COPY_BYTES = 1 << 20
+NODE_CLIENT = "index.mjs"
 RUNTIME_MODULES = (
     "awslambdaric", "runtime_client", "snapshot_restore_py", "simplejson", "boto3", "botocore", "s3transfer",
     "jmespath", "dateutil", "urllib3", "six",
@@ -184,11 +187,13 @@ def _origin(module: str) -> Path | None:
     return origin.parent if origin.name == "__init__.py" else origin
 
 
-def _link_modules(modules: Sequence[str], target: Path) -> None:
+def _link_modules(modules: Sequence[str], target: Path, *, files: Mapping[str, Path] | None = None) -> None:
     if target.is_dir():
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(dir=target.parent, prefix=".linking-"))
+    for name, file in (files or {}).items():
+        (building / name).symlink_to(file)
     for module in modules:
         if (origin := _origin(module)) is None:
             continue
@@ -201,9 +206,10 @@ def _link_modules(modules: Sequence[str], target: Path) -> None:
 
 def runtime_dir(work_dir: str) -> str:
     """The managed runtime's own packages and no others: /var/runtime. Links into this interpreter's packages."""
-    places = "\0".join(str(_origin(module)) for module in RUNTIME_MODULES)
+    client = Path(bootstrap.__file__).parent / "runtime.mjs"
+    places = "\0".join([*(str(_origin(module)) for module in RUNTIME_MODULES), str(client)])
     target = Path(work_dir) / "runtime" / hashlib.sha256(places.encode()).hexdigest()[:16]
-    _link_modules(RUNTIME_MODULES, target)
+    _link_modules(RUNTIME_MODULES, target, files={NODE_CLIENT: client})
     return str(target)
 
 

@@ -32,6 +32,7 @@ from penstock.engines.functions.environment import (
 from penstock.engines.functions.ports import CredentialsSource, FunctionSpec, Invocation, LogSink, Outcome
 from penstock.engines.functions.reports import Report, Status
 from penstock.engines.functions.runtime_api import RuntimeFaces
+from penstock.engines.functions.runtimes import find_runtime
 from penstock.engines.functions.starting import Isolation, Starter
 from penstock.kernel.clock import Clock
 from penstock.kernel.entropy import Entropy
@@ -353,7 +354,7 @@ class LocalFunctionPool:
         spec = environment.spec
         if not environment.has_started:
             environment.has_started = True
-            environment.log([reports.init_start_line(spec, self._clock.now_ms())])
+            environment.log(_first_lines(spec, self._clock.now_ms()))
         try:
             async with asyncio.timeout(max(INIT_S_MAX, float(spec.timeout_s))):
                 return await self._starter.start(environment)
@@ -434,6 +435,12 @@ class _CpuMeter:
         idle, total = ticks[3] + ticks[4], sum(ticks)
         before, self._last = self._last, (idle, total)
         return (idle - before[0]) / max(total - before[1], 1)
+
+
+def _first_lines(spec: FunctionSpec, now_ms: int) -> list[str]:
+    found = find_runtime(spec.runtime)
+    warning = "" if isinstance(found, str) else found.warning
+    return [reports.init_start_line(spec, now_ms), *([f"[WARNING] {warning}\n"] if warning else [])]
 
 
 def _day(now_ms: int) -> str:

@@ -15,6 +15,7 @@ from penstock.engines.functions.bootstrap import runtime
 from penstock.engines.functions.environment import INIT_ERROR, Answer, Environment
 from penstock.engines.functions.ports import CredentialsSource, FunctionSpec
 from penstock.engines.functions.runtime_api import RuntimeApi, RuntimeFaces
+from penstock.engines.functions.runtimes import Runtime, find_runtime
 from penstock.engines.sandbox import snapshots
 from penstock.engines.sandbox.cgroups import Cgroups
 from penstock.engines.sandbox.places import root_mounts
@@ -34,7 +35,6 @@ _LIBRARY_DIRS = (
     "/opt/lib",
 )
 
-CUSTOM_RUNTIMES = "provided"
 Isolation = Literal["auto", "sandbox", "process"]
 
 
@@ -68,17 +68,20 @@ class Starter:
         template = await self.template(environment.spec)
         request = await self._request(environment, template)
         template.used_s = self._wall.monotonic_s()
-        if not environment.spec.runtime.startswith(CUSTOM_RUNTIMES):
+        found = find_runtime(environment.spec.runtime)
+        if isinstance(found, str):
+            return Answer(INIT_ERROR, _entrypoint_error(found))
+        if found.kind == "python":
             return await environment.start(template, request)
-        return await self._start_custom(environment, template, request)
+        return await self._start_other(environment, template, request, found)
 
-    async def _start_custom(self, environment: Environment, template: Template, request: dict[str, object]) -> Answer:
-        """Run the function's own `bootstrap`, which speaks the Runtime API."""
-        spec = environment.spec
-        opt_dir = packages.merged_layers(spec.layer_dirs, str(self._work_dir))
-        bootstrap = _find_bootstrap(spec.code_dir, opt_dir, is_sandboxed=self.isolation == "sandbox")
-        if isinstance(bootstrap, bytes):
-            return Answer(INIT_ERROR, bootstrap)
+    async def _start_other(
+        self, environment: Environment, template: Template, request: dict[str, object], found: Runtime
+    ) -> Answer:
+        """Run something that speaks the Runtime API: Node.js with our client, or the function's own `bootstrap`."""
+        command = self._command(environment.spec, found)
+        if isinstance(command, bytes):
+            return Answer(INIT_ERROR, command)
         if self._faces is None:
             raise Unavailable("this node serves no Runtime API")
         api = RuntimeApi()
@@ -86,7 +89,16 @@ class Starter:
         faces = self._faces
         environment.on_reset = lambda: faces.close(address)
         variables = cast(dict[str, str], request["environment"]) | {"AWS_LAMBDA_RUNTIME_API": address}
-        return await environment.start(template, {**request, "environment": variables, "exec": bootstrap}, channel=api)
+        return await environment.start(template, {**request, "environment": variables, "exec": command}, channel=api)
+
+    def _command(self, spec: FunctionSpec, found: Runtime) -> list[str] | bytes:
+        """What to execute; AWS's error body where there is nothing to."""
+        is_sandboxed = self.isolation == "sandbox"
+        if found.kind == "node":
+            runtime_dir = "/var/runtime" if is_sandboxed else packages.runtime_dir(str(self._work_dir))
+            return [found.executable, f"{runtime_dir}/{packages.NODE_CLIENT}"]
+        opt_dir = packages.merged_layers(spec.layer_dirs, str(self._work_dir))
+        return _find_bootstrap(spec.code_dir, opt_dir, is_sandboxed=is_sandboxed)
 
     def retire(self, environment: Environment) -> None:
         """Give back what an ended environment was given."""
@@ -262,6 +274,7 @@ def _base_variables(spec: FunctionSpec, stream: str) -> dict[str, str]:
         "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
         "LD_LIBRARY_PATH": ":".join(_LIBRARY_DIRS),
         "PYTHONPATH": "/var/runtime",
+        "NODE_PATH": "/opt/nodejs/node_modules:/var/runtime/node_modules:/var/task",
         "OPENBLAS_NUM_THREADS": "1",
     }
 
@@ -274,14 +287,14 @@ def _python_dirs(opt_dir: str, *, shown_at: str = "") -> list[str]:
     return [f"{shown_at or opt_dir}/{folder}" for folder in folders if os.path.isdir(f"{opt_dir}/{folder}")]
 
 
-def _find_bootstrap(code_dir: str, opt_dir: str, *, is_sandboxed: bool) -> str | bytes:
+def _find_bootstrap(code_dir: str, opt_dir: str, *, is_sandboxed: bool) -> list[str] | bytes:
     """The executable to run, as the function sees it; AWS's error body where there is none."""
     for folder, shown_at in ((code_dir, "/var/task"), (opt_dir, "/opt")):
         path = f"{folder}/bootstrap"
         if not folder or not os.path.isfile(path):
             continue
         if os.access(path, os.X_OK) and os.stat(path).st_mode & 0o111:
-            return f"{shown_at}/bootstrap" if is_sandboxed else path
+            return [f"{shown_at}/bootstrap" if is_sandboxed else path]
         return _entrypoint_error(f"fork/exec {shown_at}/bootstrap: permission denied")
     return _entrypoint_error("Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]")
 

@@ -123,7 +123,7 @@ def _become_environment(request: dict[str, Any], fds: list[int], sandbox: Module
         gc.enable()
         if "exec" in request:
             os.set_inheritable(LOG_FD, True)
-            os.execve(request["exec"], [request["exec"]], os.environ)
+            os.execve(request["exec"][0], request["exec"], os.environ)
         connection = socket.socket(fileno=PIPE_FD)
         runtime.serve(connection, handler=request["handler"], log_format=request["log_format"])
         status = 0
