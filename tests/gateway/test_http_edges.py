@@ -147,6 +147,7 @@ def test_a_client_that_takes_nothing_more_frees_what_served_it(has_file, ends, t
             [400],
             id="two lengths",
         ),
+        pytest.param(b"GET http://[/ HTTP/1.1\r\n\r\n", [400], id="no target"),
         pytest.param(b"PUT /a HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab", [400], id="and again"),
     ],
 )

@@ -99,7 +99,17 @@ async def test_a_changed_byte_breaks_the_chain():
     assert await failure(body.replace(b"AAAAAA==", b"BBBBBB=="), 10) == "SignatureDoesNotMatch"
 
 
-@pytest.mark.parametrize("body", [b"zz\r\n", b"5\r\nhello!!", b"-5;chunk-signature=x\r\n", b"x" * 9000])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"zz\r\n",
+        b"0x5\r\nhello\r\n0\r\n\r\n",
+        b"+5\r\nhello\r\n0\r\n\r\n",
+        b"5\r\nhello!!",
+        b"-5;chunk-signature=x\r\n",
+        b"x" * 9000,
+    ],
+)
 async def test_what_is_not_chunked_is_refused(body):
     assert await failure(body, 5, is_signed=False) in ("InvalidRequest", "IncompleteBody")
 

@@ -6,11 +6,10 @@ isn't this machine's (DNS rebinding). In enforce mode everything but health need
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 
-from penstock.gateway.hosts import is_own_name
+from penstock.gateway.hosts import is_own_name, split_url
 from penstock.kernel.errors import ServiceError
 from penstock.kernel.streams import StreamTooLong
 from penstock.protocol.messages import HttpRequest, HttpResponse
@@ -59,8 +58,8 @@ class Admin:
 
 def _check_origin(request: HttpRequest) -> None:
     origin = request.headers.get("origin")
-    host = urlsplit(f"//{request.headers.get('host', '')}")
-    is_foreign = origin is not None and urlsplit(origin).netloc != host.netloc
+    host = split_url(f"//{request.headers.get('host', '')}")
+    is_foreign = origin is not None and split_url(origin).netloc != host.netloc
     if is_foreign or not is_own_name(host.hostname or ""):
         raise ServiceError("Forbidden", "the node's own interface is not for web pages of other origins", status=403)
 

@@ -8,9 +8,9 @@ Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ManageCorsUsing.ht
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
-from penstock.gateway.hosts import is_own_name, is_this_machine
+from penstock.gateway.hosts import is_own_name, is_this_machine, split_url
 from penstock.kernel.errors import ServiceError
 from penstock.protocol.messages import HttpRequest, HttpResponse
 
@@ -98,7 +98,7 @@ def _bucket_of(path: str) -> str | None:
 
 def _is_ours(request: HttpRequest, origin: str) -> bool:
     """A page that this machine serves, whatever its port; or one of the node's own name."""
-    page, host = urlsplit(origin), urlsplit(f"//{request.headers.get('host', '')}")
+    page, host = split_url(origin), split_url(f"//{request.headers.get('host', '')}")
     if is_this_machine(page.hostname or ""):
         return True
     return bool(page.netloc) and page.netloc == host.netloc and is_own_name(host.hostname or "")

@@ -7,7 +7,7 @@ Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.htm
 
 import ipaddress
 import re
-from urllib.parse import quote
+from urllib.parse import SplitResult, quote, urlsplit
 
 from penstock.protocol.messages import HttpRequest
 
@@ -55,6 +55,14 @@ def find_bucket(host: str) -> str | None:
     if host.startswith("localhost."):
         return None
     return found["bucket"]
+
+
+def split_url(url: str) -> SplitResult:
+    """An Origin, or `//` and a Host, in parts; all of them empty where it can't be one."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
 
 
 def is_own_name(name: str) -> bool:

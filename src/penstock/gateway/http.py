@@ -174,6 +174,7 @@ class _Exchange:
 
     def __init__(self) -> None:
         self.target = b""
+        self.path = self.query = ""
         self.headers: dict[str, str] = {}
         self.header_bytes = 0
         self.method = ""
@@ -326,6 +327,7 @@ class _Connection(asyncio.Protocol):
         assert exchange is not None
         self._unparsed_bytes = 0
         exchange.method = self._parser.get_method().decode("latin-1")
+        exchange.path, exchange.query = _split(exchange.target)
         exchange.is_http10 = self._parser.get_http_version() == "1.0"
         exchange.keep_alive = self._parser.should_keep_alive()
         headers = exchange.headers
@@ -428,13 +430,12 @@ class _Connection(asyncio.Protocol):
         return answer.keep_alive
 
     def _request(self, exchange: _Exchange) -> HttpRequest:
-        path, query = _split(exchange.target)
         body: ByteStream
         if exchange.body is not None:
             body = ByteStream(exchange.body, length=exchange.length)
         else:
             body = stream_of(exchange.parts[0] if len(exchange.parts) == 1 else b"".join(exchange.parts))
-        return HttpRequest(exchange.method, path, query, exchange.headers, body, self.source_ip)
+        return HttpRequest(exchange.method, exchange.path, exchange.query, exchange.headers, body, self.source_ip)
 
     # endings
 
@@ -480,7 +481,7 @@ class _HeadersTooLarge(Exception):
 
 
 def _split(target: bytes) -> tuple[str, str]:
-    """Path and query of a request target, which a proxy's client sends as a whole URL."""
+    """Path and query of a request target, which a proxy's client sends as a whole URL. ValueError: it is none."""
     text = target.decode("latin-1")
     if not text.startswith("/"):
         parts = urlsplit(text)

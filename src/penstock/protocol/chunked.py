@@ -7,20 +7,23 @@ Source: https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html
 
 import hashlib
 import hmac
+import re
 import zlib
 from collections.abc import AsyncIterator
 
 from penstock.kernel.errors import ServiceError
 from penstock.kernel.streams import ByteStream
-from penstock.kernel.units import MIB
+from penstock.kernel.units import GIB, MIB
 from penstock.protocol.messages import HttpRequest
 from penstock.protocol.sigv4 import EMPTY_SHA256, Seed
 
 STREAMING_PREFIX = "STREAMING-"
 CHUNK_HEADER_BYTES_MAX = 4096
-CHUNK_BYTES_MAX = 16 * MIB
+CHUNK_BYTES_MAX = GIB
 TRAILER_BYTES_MAX = 8192
 INFLATED_BYTES_MAX = 64 * MIB
+_LENGTH = re.compile(r"[0-9]{1,15}")
+_CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,16}")
 _SIGNED_PREFIX = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
 
 
@@ -42,7 +45,7 @@ def decode(request: HttpRequest, seed: Seed | None) -> None:
     Raises IncompleteBody where the decoded length isn't stated, or later, as the body is read, what is wrong with it.
     """
     stated = request.headers.get("x-amz-decoded-content-length")
-    if stated is None or not stated.isdigit():
+    if stated is None or not _LENGTH.fullmatch(stated):
         raise ServiceError("MissingContentLength", "You must provide the Content-Length HTTP header.", status=411)
     is_signed = request.headers.get("x-amz-content-sha256", "").startswith(_SIGNED_PREFIX)
     request.body = ChunkedBody(request.body, int(stated), seed if is_signed else None, is_signed=is_signed)
@@ -92,12 +95,11 @@ class ChunkedBody(ByteStream):
 
     def _parse_header(self, line: bytes) -> tuple[int, str]:
         size, _, extension = line.partition(b";")
-        try:
-            chunk_size = int(size.strip(), 16)
-        except ValueError:
-            raise _malformed() from None
+        if not _CHUNK_SIZE.fullmatch(size.strip()):
+            raise _malformed()
+        chunk_size = int(size, 16)
         name, _, signature = extension.strip().partition(b"=")
-        if not 0 <= chunk_size <= CHUNK_BYTES_MAX * 64 or (self._is_signed and name != b"chunk-signature"):
+        if chunk_size > CHUNK_BYTES_MAX or (self._is_signed and name != b"chunk-signature"):
             raise _malformed()
         return chunk_size, signature.decode("latin-1").strip()
 

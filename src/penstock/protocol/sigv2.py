@@ -8,6 +8,7 @@ Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/RESTAuthentication
 import base64
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable
 from email.utils import parsedate_to_datetime
 from urllib.parse import unquote
@@ -79,7 +80,7 @@ def parse(request: HttpRequest) -> Claim | None:
 
 
 def _claim(key_id: str, signature: str, time: str, token: str | None, *, is_presigned: bool) -> Claim:
-    if not key_id or not signature or (is_presigned and not time.isdigit()):
+    if not key_id or not signature or (is_presigned and not re.fullmatch(r"[0-9]{1,15}", time)):
         message = "Query-string authentication requires the Signature, Expires and AWSAccessKeyId parameters"
         raise ServiceError("AccessDenied", message, status=403)
     return Claim(key_id, "", "", "s3", time, (), signature, token, None, is_presigned=is_presigned, version=2)
@@ -112,7 +113,7 @@ def _check_time(claim: Claim, now_ms: int) -> None:
         return
     try:
         signed_ms = parsedate_to_datetime(claim.time).timestamp() * 1000
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         message = "AWS authentication requires a valid Date or x-amz-date header"
         raise ServiceError("AccessDenied", message, status=403) from None
     if abs(now_ms - signed_ms) > SKEW_MS_MAX:

@@ -25,7 +25,8 @@ SKEW_MS_MAX = 15 * 60 * 1000
 PRESIGNED_S_MAX = 7 * 24 * 3600
 _UNRESERVED = "-_.~"
 _FIELD = re.compile(r"\s*([A-Za-z0-9-]+)\s*=\s*([^,\s]*)\s*(?:,|$)")
-_DATE = re.compile(r"\d{8}T\d{6}Z")
+_TIME = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})Z")
+_SECONDS = re.compile(r"-?[0-9]{1,12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def _parse_header(header: str, request: HttpRequest) -> Claim:
         if not fields.get(name):
             raise _incomplete(f"Authorization header requires '{name}' parameter. Authorization={header}")
     time = request.headers.get("x-amz-date") or _date_header(request.headers.get("date", ""))
-    if not _DATE.fullmatch(time):
+    if _ms_of(time) is None:
         raise _incomplete(
             "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header."
             f" Authorization={header}"
@@ -111,7 +112,7 @@ def _parse_header(header: str, request: HttpRequest) -> Claim:
 
 
 def _parse_query(request: HttpRequest) -> Claim:
-    query = dict(_pairs(request.query))
+    query = {name: _readable(value) for name, value in _pairs(request.query)}
     for name in ("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature", "X-Amz-Date", "X-Amz-SignedHeaders"):
         if not query.get(name):
             raise _wrong_query(
@@ -122,7 +123,7 @@ def _parse_query(request: HttpRequest) -> Claim:
         raise _wrong_query('X-Amz-Algorithm only supports "AWS4-HMAC-SHA256 and AWS4-ECDSA-P256-SHA256"')
     key_id, date, region, service = _parse_credential(query["X-Amz-Credential"], _wrong_query)
     expires = query.get("X-Amz-Expires", "")
-    if service == "s3" and not expires.lstrip("-").isdigit():
+    if (expires or service == "s3") and not _SECONDS.fullmatch(expires):
         raise _wrong_query("X-Amz-Expires should be a number")
     expires_s = int(expires or PRESIGNED_S_MAX)
     if expires_s < 0:
@@ -132,7 +133,7 @@ def _parse_query(request: HttpRequest) -> Claim:
             "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than"
             " 604800 seconds"
         )
-    if not _DATE.fullmatch(query["X-Amz-Date"]):
+    if _ms_of(query["X-Amz-Date"]) is None:
         raise _wrong_query("X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"")
     return Claim(
         key_id,
@@ -151,7 +152,7 @@ def _parse_query(request: HttpRequest) -> Claim:
 
 def _parse_credential(credential: str, wrong: Callable[[str], ServiceError]) -> tuple[str, str, str, str]:
     parts = credential.rsplit("/", 4)
-    if len(parts) != 5 or parts[4] != "aws4_request" or not re.fullmatch(r"\d{8}", parts[1]):
+    if len(parts) != 5 or parts[4] != "aws4_request" or not re.fullmatch(r"[0-9]{8}", parts[1]):
         raise wrong(
             "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term,"
             f" got '{credential}'"
@@ -191,7 +192,8 @@ def signing_key(secret: str, date: str, region: str, service: str) -> bytes:
 
 
 def _check_time(claim: Claim, now_ms: int) -> None:
-    signed_ms = round(datetime.strptime(claim.time, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp() * 1000)
+    signed_ms = _ms_of(claim.time)
+    assert signed_ms is not None
     if claim.is_presigned:
         if now_ms < signed_ms - SKEW_MS_MAX:
             raise ServiceError("AccessDenied", "Request is not yet valid", status=403)
@@ -324,12 +326,26 @@ def _wrong_query(message: str) -> ServiceError:
 
 def _date_header(value: str) -> str:
     """An HTTP date, or the ISO form in a Date header, as the ISO form."""
-    if _DATE.fullmatch(value):
+    if _TIME.fullmatch(value):
         return value
     try:
         return datetime.strptime(value, "%a, %d %b %Y %H:%M:%S GMT").strftime("%Y%m%dT%H%M%SZ")
     except ValueError:
         return ""
+
+
+def _ms_of(time: str) -> int | None:
+    """The time of a signature in ms; None where it is none."""
+    found = _TIME.fullmatch(time)
+    try:
+        return round(datetime(*map(int, found.groups()), tzinfo=UTC).timestamp() * 1000) if found else None  # type: ignore[misc, arg-type]
+    except ValueError:
+        return None
+
+
+def _readable(text: str) -> str:
+    """Without the bytes that are no UTF-8, as an error may quote it."""
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _iso(now_ms: int) -> str:
