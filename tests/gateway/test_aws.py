@@ -1,6 +1,7 @@
 """The AWS face: signatures, pages and mistakes, over a platform in memory."""
 
 import datetime
+import hashlib
 
 import pytest
 from botocore.auth import SigV4Auth, SigV4QueryAuth
@@ -9,7 +10,8 @@ from botocore.credentials import Credentials
 
 from penstock.framework.credentials import Authenticator, root_credentials
 from penstock.gateway.aws import AwsFace
-from penstock.kernel.streams import stream_of
+from penstock.kernel.errors import ServiceError
+from penstock.kernel.streams import ByteStream, stream_of
 from penstock.protocol.messages import HttpRequest
 from penstock.services import iam, s3, secretsmanager, sts
 from penstock.testkit.world import World
@@ -23,6 +25,10 @@ RULE = {
     "MaxAgeSeconds": 60,
 }
 PAGE = "https://app.example.com"
+
+
+def _stream(body):
+    return stream_of(body) if isinstance(body, bytes) else ByteStream(body)
 
 
 class Face:
@@ -39,7 +45,7 @@ class Face:
 
     async def ask(self, method, path, query="", *, body=b"", **headers):
         named = {"host": HOST, **{name.replace("_", "-"): value for name, value in headers.items()}}
-        answer = await self.face.handle(HttpRequest(method, path, query, named, stream_of(body)))
+        answer = await self.face.handle(HttpRequest(method, path, query, named, _stream(body)))
         text = answer.body if isinstance(answer.body, bytes) else await answer.body.read(bytes_max=1 << 20)
         return answer.status, {name.lower(): value for name, value in answer.headers}, text
 
@@ -177,3 +183,24 @@ async def test_a_page_of_this_machine_may_use_the_services(origin):
     assert (status, headers["access-control-allow-origin"]) == (200, origin)
     _, headers, _ = await face.ask("OPTIONS", "/", origin=origin, access_control_request_headers="x-amz-target")
     assert headers["access-control-allow-headers"] == "x-amz-target"
+
+
+@pytest.mark.parametrize("encoding", [None, "aws-chunked"])
+async def test_a_body_that_is_not_what_was_signed_is_not_kept(encoding, at_the_worlds_time):
+    face = at_the_worlds_time(Face("enforce"))
+    await face.world.call("s3", "CreateBucket", Bucket="data")
+    body = b"5\r\nhello\r\n0\r\n\r\n"
+    extra = {"content-encoding": encoding, "x-amz-decoded-content-length": "5"} if encoding else {}
+    extra["x-amz-content-sha256"] = hashlib.sha256(body).hexdigest()
+    named, _ = await signed(face, SigV4Auth, "s3", "PUT", f"http://{HOST}/data/k", extra, body)
+    status, _, text = await face.ask("PUT", "/data/k", body=body.replace(b"hello", b"hallo"), **named)
+    assert (status, b"XAmzContentSHA256Mismatch" in text) == (400, True)
+
+    async def in_two():
+        yield body.replace(b"hello", b"hallo")
+        yield b"\r\n"
+
+    assert (await face.ask("PUT", "/data/k", body=in_two(), **named))[0] == 400
+    with pytest.raises(ServiceError, match="NoSuchKey"):
+        await face.world.call("s3", "GetObject", Bucket="data", Key="k")
+    assert (await face.ask("PUT", "/data/k", body=body, **named))[0] == 200

@@ -41,14 +41,14 @@ def encoded(chunks, *, is_signed, trailers=None):
     return out + b"\r\n"
 
 
-def request(body, size, *, is_signed, pieces=1 << 20):
+def request(body, size, *, is_signed, pieces=1 << 20, suffix=""):
     async def chunks():
         for at in range(0, len(body), pieces):
             yield body[at : at + pieces]
 
     kind = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD" if is_signed else "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
     headers = {
-        "x-amz-content-sha256": kind,
+        "x-amz-content-sha256": kind + suffix,
         "x-amz-decoded-content-length": str(size),
         "content-encoding": "aws-chunked",
     }
@@ -77,8 +77,8 @@ def test_chunks_are_put_together_however_they_arrive(chunks, is_signed, has_trai
     asyncio.run(scenario())
 
 
-async def failure(body, size, *, is_signed=True):
-    asked = request(body, size, is_signed=is_signed)
+async def failure(body, size, *, is_signed=True, suffix=""):
+    asked = request(body, size, is_signed=is_signed, suffix=suffix)
     decode(asked, SEED)
     with pytest.raises(ServiceError) as caught:
         await asked.body.read(bytes_max=1000)
@@ -130,3 +130,26 @@ async def test_gzip_is_inflated_within_a_bound():
         await gunzip(stream_of(gzip.compress(data)[:-9])).read(bytes_max=5000)
     with pytest.raises(ServiceError, match="too large"):
         await gunzip(stream_of(gzip.compress(bytes(70 << 20)))).read(bytes_max=1 << 30)
+
+
+@pytest.mark.parametrize(("rest", "is_taken"), [(b"\r\n\r\n", True), (b"x", False), (b"\r\n" * 5000, False)])
+@pytest.mark.parametrize("pieces", [1, 1 << 20])
+async def test_nothing_follows_the_last_chunk(rest, is_taken, pieces):
+    body = encoded([b"hello"], is_signed=False, trailers={"x-amz-checksum-crc32": "AAAAAA=="})
+    asked = request(body + rest, 5, is_signed=False, pieces=pieces)
+    decode(asked, None)
+    if is_taken:
+        assert await asked.body.read(bytes_max=10) == b"hello"
+    else:
+        with pytest.raises(ServiceError, match="InvalidRequest"):
+            await asked.body.read(bytes_max=10)
+
+
+async def test_trailers_that_were_signed_cannot_be_left_away():
+    told = {"x-amz-checksum-crc32": "AAAAAA=="}
+    whole = encoded([b"hello"], is_signed=True, trailers=told)
+    asked = request(whole, 5, is_signed=True, suffix="-TRAILER")
+    decode(asked, SEED)
+    assert (await asked.body.read(bytes_max=10), asked.body.trailers) == (b"hello", told)
+    stripped = encoded([b"hello"], is_signed=True)
+    assert await failure(stripped, 5, suffix="-TRAILER") == "SignatureDoesNotMatch"

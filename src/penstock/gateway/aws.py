@@ -187,13 +187,13 @@ async def _read(request: HttpRequest) -> bytes:
 
 def _open_body(request: HttpRequest, claim: Claim | None, seed: Seed | None) -> None:
     """S3's bodies stream: chunks are taken apart and hashes checked on the way."""
+    if claim is not None and seed is not None:
+        default = sigv4.UNSIGNED_PAYLOAD if claim.is_presigned else sigv4.EMPTY_SHA256
+        stated = claim.payload_hash or default
+        if stated != sigv4.UNSIGNED_PAYLOAD and not stated.startswith(chunked.STREAMING_PREFIX):
+            request.body = chunked.HashedBody(request.body, stated)
     if chunked.is_chunked(request):
         chunked.decode(request, seed)
-        return
-    if claim is None or claim.is_presigned or seed is None:
-        return
-    if claim.payload_hash not in (None, sigv4.UNSIGNED_PAYLOAD):
-        request.body = chunked.HashedBody(request.body, str(claim.payload_hash))
 
 
 def _info(request: HttpRequest, request_id: str, claim: Claim | None) -> RequestInfo:

@@ -47,8 +47,15 @@ def decode(request: HttpRequest, seed: Seed | None) -> None:
     stated = request.headers.get("x-amz-decoded-content-length")
     if stated is None or not _LENGTH.fullmatch(stated):
         raise ServiceError("MissingContentLength", "You must provide the Content-Length HTTP header.", status=411)
-    is_signed = request.headers.get("x-amz-content-sha256", "").startswith(_SIGNED_PREFIX)
-    request.body = ChunkedBody(request.body, int(stated), seed if is_signed else None, is_signed=is_signed)
+    kind = request.headers.get("x-amz-content-sha256", "")
+    is_signed = kind.startswith(_SIGNED_PREFIX)
+    request.body = ChunkedBody(
+        request.body,
+        int(stated),
+        seed if is_signed else None,
+        is_signed=is_signed,
+        has_signed_trailers=is_signed and kind.endswith("-TRAILER"),
+    )
     encodings = [part.strip() for part in request.headers.get("content-encoding", "").split(",")]
     left = [part for part in encodings if part and part != "aws-chunked"]
     if left:
@@ -60,13 +67,16 @@ def decode(request: HttpRequest, seed: Seed | None) -> None:
 class ChunkedBody(ByteStream):
     """The decoded bytes; `trailers` are known once they have all been read."""
 
-    def __init__(self, source: ByteStream, length: int, seed: Seed | None, *, is_signed: bool) -> None:
+    def __init__(
+        self, source: ByteStream, length: int, seed: Seed | None, *, is_signed: bool, has_signed_trailers: bool
+    ) -> None:
         super().__init__(self._decode(), length=length)
         self.trailers: dict[str, str] = {}
         self._source = source.__aiter__()
         self._buffer = bytearray()
         self._seed = seed
         self._is_signed = is_signed
+        self._has_signed_trailers = has_signed_trailers
         self._previous = seed.signature if seed else ""
 
     async def _decode(self) -> AsyncIterator[bytes]:
@@ -92,6 +102,7 @@ class ChunkedBody(ByteStream):
         if size != self.length:
             raise _incomplete()
         await self._read_trailers()
+        await self._reach_end()
 
     def _parse_header(self, line: bytes) -> tuple[int, str]:
         size, _, extension = line.partition(b";")
@@ -134,7 +145,7 @@ class ChunkedBody(ByteStream):
             name, _, value = text.partition(":")
             self.trailers[name.strip().lower()] = value.strip()
         signature = self.trailers.pop("x-amz-trailer-signature", None)
-        if self._seed is None or (signature is None and not self.trailers):
+        if self._seed is None or not (self._has_signed_trailers or signature is not None or self.trailers):
             return
         told = "".join(f"{name}:{value}\n" for name, value in self.trailers.items())
         seed = self._seed
@@ -148,6 +159,17 @@ class ChunkedBody(ByteStream):
             ]
         )
         self._check_signature(to_sign, signature or "")
+
+    async def _reach_end(self) -> None:
+        """Nothing but line ends may follow; a hash of the whole source is only checked at its end."""
+        size = 0
+        while True:
+            size += len(self._buffer)
+            if size > TRAILER_BYTES_MAX or self._buffer.strip(b"\r\n"):
+                raise _malformed()
+            self._buffer.clear()
+            if not await self._fill():
+                return
 
     async def _fill(self) -> bool:
         async for piece in self._source:
