@@ -322,3 +322,22 @@ def recursive_loop() -> ServiceError:
         "and stopped your function's invocation."
     )
     return ServiceError("RecursiveInvocationException", text, fields={"Type": "User"})
+
+
+def mapping_exists(source_arn: str, function: str, id: str) -> ServiceError:
+    return conflict(
+        f'An event source mapping with event source arn (" {source_arn} ") and function name (" {function} ") already '
+        f"exists. Please update or delete the existing mapping with UUID {id}"
+    )
+
+
+def no_mapping() -> ServiceError:
+    return not_found("The resource you requested does not exist.")
+
+
+def queue_refused(code: str, text: str) -> ServiceError:
+    return invalid(f"Error occurred while ReceiveMessage. SQS Error Code: {code}. SQS Error Message: {text}")
+
+
+def visibility_too_short(hidden_s: int, timeout_s: int) -> ServiceError:
+    return invalid(f"Queue visibility timeout: {hidden_s} seconds is less than Function timeout: {timeout_s} seconds")

@@ -9,6 +9,7 @@ async      ("async", NAME, QUALIFIER): event invoke configuration
 layer      ("layer", LAYER, N), ("layer-next", LAYER)
 usage      ("usage", DAY, NAME, ARCHITECTURE): what was run
 events     ("lambda-events", account, region, NAME, ...): a storage.queue.Queue of asynchronous events
+sources    ("lambda-sources", account, region, ID): event source mappings
 known      ("lambda-known", account, region, NAME): the functions that have had such events
 """
 
@@ -262,6 +263,23 @@ class EventConfig:
     on_failure: str = ""
 
 
+@dataclass
+class EventSource:
+    """An event source mapping. `concurrency_max` None: Lambda's own scaling; `filters` are patterns as text."""
+
+    id: str
+    source_arn: str
+    function: str
+    qualifier: str
+    modified_ms: int
+    batch_size: int = 10
+    window_s: int = 0
+    is_enabled: bool = True
+    concurrency_max: int | None = None
+    response_types: list[str] = field(default_factory=list)
+    filters: list[str] = field(default_factory=list)
+
+
 @dataclass(frozen=True)
 class Event:
     """An asynchronous event on its way. `failures` and `throttles` count what its tries came to so far."""
@@ -318,6 +336,32 @@ def event_configs(tx: ReadTransaction, scope: Scope, name: str, *, after: str = 
     begin = room(scope, "async", name, after + "\0") if after else None
     for _, value in tx.range(room(scope, "async", name), begin=begin):
         yield _EVENT_CONFIG.load(value)
+
+
+SOURCES = ("lambda-sources",)
+_EVENT_SOURCE = Record(EventSource)
+
+
+def find_event_source(tx: ReadTransaction, scope: Scope, id: str) -> EventSource | None:
+    return _EVENT_SOURCE.find(tx.get((*SOURCES, scope.account_id, scope.region, id)))
+
+
+def put_event_source(tx: Transaction, scope: Scope, source: EventSource) -> None:
+    tx.put((*SOURCES, scope.account_id, scope.region, source.id), _EVENT_SOURCE.dump(source))
+
+
+def delete_event_source(tx: Transaction, scope: Scope, id: str) -> None:
+    tx.delete((*SOURCES, scope.account_id, scope.region, id))
+
+
+def event_sources(tx: ReadTransaction, scope: Scope) -> Iterator[EventSource]:
+    for _, value in tx.range((*SOURCES, scope.account_id, scope.region)):
+        yield _EVENT_SOURCE.load(value)
+
+
+def all_event_sources(tx: ReadTransaction) -> Iterator[tuple[Scope, EventSource]]:
+    for key, value in tx.range(SOURCES):
+        yield Scope(str(key[1]), str(key[2])), _EVENT_SOURCE.load(value)
 
 
 def add_usage(tx: Transaction, scope: Scope, day: str, name: str, architecture: str, more: Usage) -> None:

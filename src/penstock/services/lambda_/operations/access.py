@@ -40,7 +40,8 @@ _OF_FUNCTIONS = (
     "UntagResource",
     "ListTags",
 )
-_OF_NONE = ("ListFunctions", "ListLayers", "GetAccountSettings")
+_OF_NONE = ("ListFunctions", "ListLayers", "GetAccountSettings", "ListEventSourceMappings")
+_OF_SOURCES = ("GetEventSourceMapping", "UpdateEventSourceMapping", "DeleteEventSourceMapping")
 _OF_LAYERS = ("PublishLayerVersion", "ListLayerVersions")
 _OF_LAYER_VERSIONS = ("GetLayerVersion", "DeleteLayerVersion")
 _PASSED_TO = "lambda.amazonaws.com"
@@ -63,6 +64,11 @@ def _layer_version(ctx: Context, req: Members) -> str:
     return str(req["Arn"]) if req.get("Arn") else f"{_layer(ctx, req)}:{req.get('VersionNumber', '*')}"
 
 
+def _source(ctx: Context, req: Members) -> str:
+    scope = ctx.scope
+    return f"arn:{scope.partition}:lambda:{scope.region}:{scope.account_id}:event-source-mapping:{req['UUID']}"
+
+
 def _any(ctx: Context, req: Members) -> str:
     return "*"
 
@@ -82,6 +88,8 @@ ACCESS = Access(
         **{name: [Permission(f"lambda:{name}", _function)] for name in _OF_FUNCTIONS},
         **{name: [Permission(f"lambda:{name}", _any)] for name in _OF_NONE},
         **{name: [Permission(f"lambda:{name}", _layer)] for name in _OF_LAYERS},
+        **{name: [Permission(f"lambda:{name}", _source)] for name in _OF_SOURCES},
+        "CreateEventSourceMapping": [Permission("lambda:CreateEventSourceMapping", _any)],
         **{name: [Permission(f"lambda:{name}", _layer_version)] for name in _OF_LAYER_VERSIONS},
         "GetLayerVersionByArn": [Permission("lambda:GetLayerVersion", _layer_version)],
         "CreateFunction": [Permission("lambda:CreateFunction", _function), pass_role("Role", _PASSED_TO)],
