@@ -7,6 +7,8 @@ import urllib.request
 
 import pytest
 
+from penstock.testkit.functions import ROLE, zipped
+
 pytestmark = pytest.mark.real_clients
 
 
@@ -83,3 +85,20 @@ def test_acknowledged_objects_survive_sigkill(fresh_node):
     node.stop(signal.SIGKILL)
     again = fresh_node(data=node.data)
     assert len(again.client("s3").get_object(Bucket="kept", Key="a")["Body"].read()) == 100_000
+
+
+def test_the_bill_has_a_line_for_each_function_that_ran(fresh_node):
+    node = fresh_node()
+    code = zipped("def handler(event, context):\n    return 1\n")
+    client = node.client("lambda")
+    client.create_function(
+        FunctionName="billed", Runtime="python3.12", Role=ROLE, Handler="app.handler", Code={"ZipFile": code}
+    )
+    client.get_waiter("function_active_v2").wait(FunctionName="billed")
+    for _ in range(3):
+        client.invoke(FunctionName="billed")
+    bill = json.loads(node.run("cost", "--json").stdout)
+    [line] = bill["functions"]
+    assert (line["function"], line["requests"], line["cold_starts"]) == ("billed", 3, 1)
+    assert bill["usd"] > 3 * 0.0000002
+    assert "billed" in node.run("cost").stdout

@@ -166,6 +166,7 @@ class Node:
             facts=self.facts,
             restore=self._on_restore,
             flush=shipper.flush,
+            flush_usage=lambda_.meter_of(platform).flush,
         )
         face = AwsFace(platform, authenticator, find_cors=partial(s3.find_cors, platform))
         admin = Admin(control.actions(), public=PUBLIC, authorize=self._authorize_root(face))

@@ -12,8 +12,10 @@ from penstock.framework.background import BackgroundRunner
 from penstock.framework.caller import LocalCaller
 from penstock.framework.context import Platform
 from penstock.framework.service import Service
+from penstock.insight.cost import bill
 from penstock.kernel.clock import VirtualClock
 from penstock.kernel.errors import ServiceError
+from penstock.kernel.scope import DEFAULT_ACCOUNT_ID, DEFAULT_REGION, Scope
 from penstock.storage import snapshots
 from penstock.storage.transactions import Transaction
 
@@ -35,6 +37,7 @@ class Control:
         facts: dict[str, Any],
         restore: Callable[[str], None],
         flush: Callable[[], Awaitable[None]],
+        flush_usage: Callable[[], Awaitable[None]],
     ) -> None:
         self._version = version
         self._platform = platform
@@ -44,6 +47,7 @@ class Control:
         self._facts = facts
         self._restore = restore
         self._flush = flush
+        self._flush_usage = flush_usage
         self._started_s = platform.wall.monotonic_s()
         self._moving = asyncio.Lock()
 
@@ -52,6 +56,7 @@ class Control:
         return {
             ("GET", "health"): self.health,
             ("GET", "status"): self.status,
+            ("POST", "cost"): self.cost,
             ("GET", "clock"): self.time,
             ("POST", "clock"): self.move_time,
             ("GET", "snapshots"): self.list_snapshots,
@@ -86,6 +91,20 @@ class Control:
             "functions": functions.status() if functions else {},
             "would_have_been_denied": [asdict(denial) for denial in self._caller.authorizer.denials()],
         }
+
+    async def cost(self, body: dict[str, Any]) -> dict[str, Any]:
+        """What AWS would have billed, by function. `account`, `region`, `since`, `until` and `free_tier` narrow it."""
+        await self._flush_usage()
+        scope = Scope(str(body.get("account") or DEFAULT_ACCOUNT_ID), str(body.get("region") or DEFAULT_REGION))
+        found = await bill(
+            self._platform,
+            scope,
+            day_first=str(body.get("since") or ""),
+            day_last=str(body.get("until") or "9"),
+            has_free_tier=bool(body.get("free_tier")),
+        )
+        lines = [{**asdict(line), "usd": line.usd} for line in found.functions]
+        return {"usd": found.usd, "region": found.region, "prices_of": found.published, "functions": lines}
 
     async def time(self, body: dict[str, Any]) -> dict[str, Any]:
         now_ms = self._platform.clock.now_ms()

@@ -18,6 +18,7 @@ app.command("penstock.app.cli.demo:demo", name="demo")
 app.command("penstock.app.cli.look:status", name="status")
 app.command("penstock.app.cli.look:logs", name="logs")
 app.command("penstock.app.cli.look:invoke", name="invoke")
+app.command("penstock.app.cli.money:cost", name="cost")
 app.command("penstock.app.cli.time:app", name="clock")
 app.command("penstock.app.cli.snapshots:app", name="snapshot")
 
