@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import time
+import urllib.error
 import urllib.request
 import zipfile
 
@@ -242,3 +243,23 @@ def test_long_polls_answer_when_a_message_comes(node):
     url = sqs.create_queue(QueueName="polled")["QueueUrl"]
     sqs.send_message(QueueUrl=url, MessageBody="late", DelaySeconds=1)
     assert sqs.receive_message(QueueUrl=url, WaitTimeSeconds=5)["Messages"][0]["Body"] == "late"
+
+
+def test_a_function_has_a_url_of_its_own(node):
+    source = (
+        "import json\n"
+        "def handler(event, context):\n"
+        "    return {'statusCode': 201, 'headers': {'X-Path': event['rawPath']}, 'body': event.get('body') or ''}\n"
+    )
+    client = create(node, "with-url", source)
+    made = client.create_function_url_config(FunctionName="with-url", AuthType="NONE")
+    host = made["FunctionUrl"].removeprefix("http://").rstrip("/")
+    request = urllib.request.Request(
+        f"{node.url}/some/path?x=1", data=b"hello", headers={"Host": host, "Content-Type": "text/plain"}
+    )
+    with urllib.request.urlopen(request) as answer:
+        assert (answer.status, answer.headers["X-Path"], answer.read()) == (201, "/some/path", b"hello")
+    assert client.list_function_url_configs(FunctionName="with-url")["FunctionUrlConfigs"][0]["AuthType"] == "NONE"
+    client.delete_function_url_config(FunctionName="with-url")
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(urllib.request.Request(node.url, headers={"Host": host}))

@@ -15,6 +15,7 @@ import orjson
 from penstock.app import version
 from penstock.app.config import Config
 from penstock.app.control import CLOCK_KEY, PUBLIC, Control
+from penstock.app.urls import UrlCalls
 from penstock.engines.functions.pool import LocalFunctionPool
 from penstock.framework.background import BackgroundRunner
 from penstock.framework.caller import LocalCaller
@@ -24,6 +25,7 @@ from penstock.framework.service import Service
 from penstock.gateway.admin import Admin
 from penstock.gateway.aws import AwsFace
 from penstock.gateway.downloads import Downloads
+from penstock.gateway.function_urls import FunctionUrls, is_function_url
 from penstock.gateway.http import HttpServer
 from penstock.gateway.runtime_http import HttpRuntimeFaces
 from penstock.kernel.clock import Clock, SystemClock, VirtualClock
@@ -171,9 +173,13 @@ class Node:
         face = AwsFace(platform, authenticator, find_cors=partial(s3.find_cors, platform))
         admin = Admin(control.actions(), public=PUBLIC, authorize=self._authorize_root(face))
 
+        calls = UrlCalls(platform, face)
+        urls = FunctionUrls(calls.call, calls.find_cors, now_ms=platform.clock.now_ms, new_id=platform.entropy.uuid)
         downloads = Downloads(lambda_.CODE_PATH, partial(lambda_.download, platform))
 
         async def handle(request: HttpRequest) -> HttpResponse:
+            if is_function_url(request.headers.get("host", "")):
+                return await urls.handle(request)
             if request.path.startswith(downloads.prefix):
                 return await downloads.handle(request)
             return await (admin.handle(request) if request.path.startswith("/_penstock/") else face.handle(request))

@@ -8,6 +8,7 @@ from penstock.services.lambda_.operations import (
     concurrency,
     event_invoke_configs,
     event_sources,
+    function_urls,
     functions,
     invocations,
     layers,
@@ -21,7 +22,7 @@ from penstock.services.lambda_.operations.metering import meter_of
 from penstock.services.lambda_.operations.packages import CODE_PATH, download
 from penstock.services.lambda_.operations.role_credentials import RoleCredentials
 
-__all__ = ["CODE_PATH", "SERVICE", "LogShipper", "RoleCredentials", "download", "meter_of"]
+__all__ = ["CODE_PATH", "SERVICE", "function_urls", "LogShipper", "RoleCredentials", "download", "meter_of"]
 
 SERVICE = Service(
     "lambda",
@@ -36,6 +37,7 @@ SERVICE = Service(
         concurrency,
         event_invoke_configs,
         event_sources,
+        function_urls,
         invocations,
     ],
     background=background,

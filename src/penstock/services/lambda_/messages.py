@@ -341,3 +341,11 @@ def queue_refused(code: str, text: str) -> ServiceError:
 
 def visibility_too_short(hidden_s: int, timeout_s: int) -> ServiceError:
     return invalid(f"Queue visibility timeout: {hidden_s} seconds is less than Function timeout: {timeout_s} seconds")
+
+
+def url_exists(arn: str) -> ServiceError:
+    return conflict(f"FunctionUrlConfig exists for this Lambda function: {arn}")
+
+
+def no_url() -> ServiceError:
+    return not_found("The resource you requested does not exist.")

@@ -9,6 +9,7 @@ async      ("async", NAME, QUALIFIER): event invoke configuration
 layer      ("layer", LAYER, N), ("layer-next", LAYER)
 usage      ("usage", DAY, NAME, ARCHITECTURE): what was run
 events     ("lambda-events", account, region, NAME, ...): a storage.queue.Queue of asynchronous events
+url        ("url", NAME, QUALIFIER), ("lambda-urls", ID): function URLs and whose they are
 sources    ("lambda-sources", account, region, ID): event source mappings
 known      ("lambda-known", account, region, NAME): the functions that have had such events
 """
@@ -264,6 +265,19 @@ class EventConfig:
 
 
 @dataclass
+class FunctionUrl:
+    """A function URL. `qualifier` is an alias or empty; `cors` as the request gave it."""
+
+    id: str
+    qualifier: str
+    auth_type: str
+    cors: dict[str, Any]
+    invoke_mode: str
+    created_ms: int
+    modified_ms: int
+
+
+@dataclass
 class EventSource:
     """An event source mapping. `concurrency_max` None: Lambda's own scaling; `filters` are patterns as text."""
 
@@ -336,6 +350,37 @@ def event_configs(tx: ReadTransaction, scope: Scope, name: str, *, after: str = 
     begin = room(scope, "async", name, after + "\0") if after else None
     for _, value in tx.range(room(scope, "async", name), begin=begin):
         yield _EVENT_CONFIG.load(value)
+
+
+_URL = Record(FunctionUrl)
+
+
+def find_url(tx: ReadTransaction, scope: Scope, name: str, qualifier: str) -> FunctionUrl | None:
+    return _URL.find(tx.get(room(scope, "url", name, qualifier)))
+
+
+def put_url(tx: Transaction, scope: Scope, name: str, url: FunctionUrl) -> None:
+    tx.put(room(scope, "url", name, url.qualifier), _URL.dump(url))
+    tx.put(("lambda-urls", url.id), orjson.dumps([scope.account_id, scope.region, name, url.qualifier]))
+
+
+def delete_url(tx: Transaction, scope: Scope, name: str, url: FunctionUrl) -> None:
+    tx.delete(room(scope, "url", name, url.qualifier))
+    tx.delete(("lambda-urls", url.id))
+
+
+def urls(tx: ReadTransaction, scope: Scope, name: str) -> Iterator[FunctionUrl]:
+    for _, value in tx.range(room(scope, "url", name)):
+        yield _URL.load(value)
+
+
+def find_url_owner(tx: ReadTransaction, id: str) -> tuple[Scope, str, str] | None:
+    """The scope, the function and the qualifier of a URL."""
+    value = tx.get(("lambda-urls", id))
+    if value is None:
+        return None
+    account_id, region, name, qualifier = orjson.loads(value)
+    return Scope(account_id, region), name, qualifier
 
 
 SOURCES = ("lambda-sources",)

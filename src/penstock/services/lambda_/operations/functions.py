@@ -199,6 +199,8 @@ async def delete_function(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
         if named.qualifier:
             return [_delete_version(tx, named, now_ms)]
         gone = list(state.versions(tx, named.scope, named.name))
+        for url in list(state.urls(tx, named.scope, named.name)):
+            state.delete_url(tx, named.scope, named.name, url)
         state.delete_function(tx, named.scope, named.name)
         for blob_id in sorted({version.package.blob_id for version in gone}):
             package = next(version.package for version in gone if version.package.blob_id == blob_id)
