@@ -200,7 +200,7 @@ def test_a_twelve_digit_key_is_an_account_of_its_own(node):
 
 def test_what_is_not_built_says_so(node):
     with pytest.raises(ClientError) as refused:
-        node.client("kinesis").list_streams()
+        node.client("glue").get_databases()
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
 
 

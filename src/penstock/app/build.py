@@ -34,7 +34,7 @@ from penstock.kernel.errors import ServiceError, Unavailable
 from penstock.kernel.units import DAY_MS
 from penstock.model.validation import validate
 from penstock.protocol.messages import HttpRequest, HttpResponse
-from penstock.services import iam, lambda_, logs, s3, secretsmanager, sqs, ssm, sts
+from penstock.services import iam, kinesis, lambda_, logs, s3, secretsmanager, sqs, ssm, sts
 from penstock.services.lambda_.background import LogShipper, RoleCredentials
 from penstock.storage.backends.files import FileBlobStore
 from penstock.storage.backends.sqlite import SqliteStore
@@ -46,6 +46,7 @@ SERVICES: list[Service] = [
     lambda_.SERVICE,
     logs.SERVICE,
     sqs.SERVICE,
+    kinesis.SERVICE,
     secretsmanager.SERVICE,
     ssm.SERVICE,
     iam.SERVICE,
