@@ -55,3 +55,39 @@ def test_messages_are_worked_off_and_what_fails_ends_in_the_dead_letter_queue(no
         assert time.monotonic() < deadline_s
         time.sleep(0.05)
     assert {entry["Key"] for entry in found["Contents"]} == set(words)
+
+
+def test_a_stream_feeds_a_function_in_order(node):
+    kinesis, client, s3 = node.client("kinesis"), node.client("lambda"), node.client("s3")
+    s3.create_bucket(Bucket="from-stream")
+    kinesis.create_stream(StreamName="feed", ShardCount=2)
+    kinesis.get_waiter("stream_exists").wait(StreamName="feed", WaiterConfig={"Delay": 1})
+    source = kinesis.describe_stream_summary(StreamName="feed")["StreamDescriptionSummary"]["StreamARN"]
+    code = """
+import base64, boto3
+s3 = boto3.client("s3")
+
+def handler(event, context):
+    for record in event["Records"]:
+        key = f"{record['kinesis']['partitionKey']}/{record['kinesis']['sequenceNumber']}"
+        s3.put_object(Bucket="from-stream", Key=key, Body=base64.b64decode(record["kinesis"]["data"]))
+"""
+    client.create_function(
+        FunctionName="streamed", Runtime="python3.12", Role=ROLE, Handler="app.handler", Code={"ZipFile": zipped(code)},
+        Timeout=30,
+    )  # fmt: skip
+    client.get_waiter("function_active_v2").wait(FunctionName="streamed")
+    client.create_event_source_mapping(EventSourceArn=source, FunctionName="streamed", StartingPosition="TRIM_HORIZON")
+    records = [{"Data": b"%03d" % n, "PartitionKey": f"key{n % 5}"} for n in range(100)]
+    kinesis.put_records(StreamName="feed", Records=records)
+    deadline_s = time.monotonic() + 30
+    while (found := s3.list_objects_v2(Bucket="from-stream")).get("KeyCount", 0) < 100:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+    for number in range(5):
+        keys = sorted(
+            (entry["Key"] for entry in found["Contents"] if entry["Key"].startswith(f"key{number}/")),
+            key=lambda key: int(key.split("/")[1]),
+        )
+        bodies = [s3.get_object(Bucket="from-stream", Key=key)["Body"].read() for key in keys]
+        assert bodies == [b"%03d" % n for n in range(100) if n % 5 == number]

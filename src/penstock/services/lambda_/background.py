@@ -23,6 +23,7 @@ from penstock.services.lambda_.operations.metering import meter_of
 from penstock.services.lambda_.operations.queue_poller import QueuePoller
 from penstock.services.lambda_.operations.queueing import FunctionKey, line_of
 from penstock.services.lambda_.operations.role_credentials import RoleCredentials, role_principal
+from penstock.services.lambda_.operations.stream_poller import StreamPoller
 from penstock.services.lambda_.rules import Named
 from penstock.services.lambda_.state import LATEST, Event, EventConfig, EventSource, Function, Version
 from penstock.storage import outbox
@@ -117,7 +118,9 @@ async def poll_event_sources(ctx: Context) -> None:
     changes, arrivals = Wakeup(), Wakeup()
     ctx.store.on_commit(state.SOURCES, changes.signal)
     ctx.store.on_commit(("sqs",), arrivals.signal)
-    pollers: dict[tuple[Scope, str], tuple[EventSource, QueuePoller]] = {}
+    pollers: dict[tuple[Scope, str], tuple[EventSource, QueuePoller | StreamPoller]] = {}
+    records = Wakeup()
+    ctx.store.on_commit(("kinesis",), records.signal)
     async with asyncio.TaskGroup() as tasks:
         while True:
             changed = changes.changed
@@ -127,10 +130,16 @@ async def poll_event_sources(ctx: Context) -> None:
                     poller.retire()
                     del pollers[key]
             for key in wanted.keys() - pollers.keys():
-                poller = QueuePoller(ctx.within(key[0]), wanted[key], arrivals)
-                tasks.create_task(poller.run(), name="penstock-queue-poller")
+                poller = _poller(ctx.within(key[0]), wanted[key], arrivals, records)
+                tasks.create_task(poller.run(), name="penstock-source-poller")
                 pollers[key] = (wanted[key], poller)
             await changed.wait()
+
+
+def _poller(ctx: Context, source: EventSource, arrivals: Wakeup, records: Wakeup) -> QueuePoller | StreamPoller:
+    if arn.parse(source.source_arn).service == "kinesis":
+        return StreamPoller(ctx, source, records)
+    return QueuePoller(ctx, source, arrivals)
 
 
 async def _enabled_sources(ctx: Context) -> list[tuple[Scope, EventSource]]:

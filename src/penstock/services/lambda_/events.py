@@ -8,8 +8,9 @@ from typing import Any
 
 import orjson
 
+from penstock.engines.functions.ports import Outcome
 from penstock.services.lambda_ import limits, rules
-from penstock.services.lambda_.state import Event
+from penstock.services.lambda_.state import Event, Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,41 @@ def invocation_record(event: Event, function_arn: str, ending: Ending, *, now_ms
     }
     if ending.payload is not None:
         record["responsePayload"] = _parsed(ending.payload)
+    return orjson.dumps(record).decode()
+
+
+def stream_failure(
+    request_id: str,
+    function_arn: str,
+    condition: str,
+    invoke_count: int,
+    version: Version,
+    outcome: Outcome | None,
+    batch: dict[str, Any],
+    *,
+    now_ms: int,
+) -> str:
+    """What an on-failure destination gets of a stream's records that were given up.
+
+    Source: https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html
+    """
+    record: dict[str, Any] = {
+        "requestContext": {
+            "requestId": request_id,
+            "functionArn": function_arn,
+            "condition": condition,
+            "approximateInvokeCount": invoke_count,
+        },
+        "version": "1.0",
+        "timestamp": rules.when(now_ms).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "KinesisBatchInfo": batch,
+    }
+    if outcome is not None:
+        record["responseContext"] = {
+            "statusCode": 200,
+            "executedVersion": version.version,
+            "functionError": outcome.function_error or "Unhandled",
+        }
     return orjson.dumps(record).decode()
 
 

@@ -349,3 +349,7 @@ def url_exists(arn: str) -> ServiceError:
 
 def no_url() -> ServiceError:
     return not_found("The resource you requested does not exist.")
+
+
+def stream_refused(source_arn: str, text: str) -> ServiceError:
+    return invalid(f"Stream not found: {source_arn}. {text}")

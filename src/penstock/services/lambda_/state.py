@@ -11,6 +11,7 @@ usage      ("usage", DAY, NAME, ARCHITECTURE): what was run
 events     ("lambda-events", account, region, NAME, ...): a storage.queue.Queue of asynchronous events
 url        ("url", NAME, QUALIFIER), ("lambda-urls", ID): function URLs and whose they are
 sources    ("lambda-sources", account, region, ID): event source mappings
+progress   ("lambda-progress", account, region, ID, SHARD): how far one has come in a stream's shard
 known      ("lambda-known", account, region, NAME): the functions that have had such events
 """
 
@@ -20,6 +21,7 @@ from typing import Any
 
 import orjson
 
+from penstock.engines.polling.stream import Range
 from penstock.kernel.scope import Scope
 from penstock.storage.queue import Queue
 from penstock.storage.records import Record
@@ -286,12 +288,32 @@ class EventSource:
     function: str
     qualifier: str
     modified_ms: int
+    created_ms: int = 0
     batch_size: int = 10
     window_s: int = 0
     is_enabled: bool = True
+    starting_position: str = ""
+    starting_ms: int = 0
+    retries_max: int | None = None
+    age_s_max: int | None = None
+    has_bisect: bool = False
+    on_failure: str = ""
     concurrency_max: int | None = None
     response_types: list[str] = field(default_factory=list)
     filters: list[str] = field(default_factory=list)
+
+    @property
+    def is_stream(self) -> bool:
+        return not self.source_arn.startswith("arn:") or self.source_arn.split(":")[2] != "sqs"
+
+
+@dataclass
+class ShardProgress:
+    """How far a mapping has come in a shard (engines/polling/stream.py)."""
+
+    checkpoint: str | None = None
+    pending: list[Range] = field(default_factory=list)
+    is_finished: bool = False
 
 
 @dataclass(frozen=True)
@@ -385,6 +407,7 @@ def find_url_owner(tx: ReadTransaction, id: str) -> tuple[Scope, str, str] | Non
 
 SOURCES = ("lambda-sources",)
 _EVENT_SOURCE = Record(EventSource)
+_PROGRESS = Record(ShardProgress)
 
 
 def find_event_source(tx: ReadTransaction, scope: Scope, id: str) -> EventSource | None:
@@ -397,6 +420,16 @@ def put_event_source(tx: Transaction, scope: Scope, source: EventSource) -> None
 
 def delete_event_source(tx: Transaction, scope: Scope, id: str) -> None:
     tx.delete((*SOURCES, scope.account_id, scope.region, id))
+    tx.clear(("lambda-progress", scope.account_id, scope.region, id))
+
+
+def find_progress(tx: ReadTransaction, scope: Scope, id: str, shard_id: str) -> ShardProgress:
+    key = ("lambda-progress", scope.account_id, scope.region, id, shard_id)
+    return _PROGRESS.find(tx.get(key)) or ShardProgress()
+
+
+def put_progress(tx: Transaction, scope: Scope, id: str, shard_id: str, progress: ShardProgress) -> None:
+    tx.put(("lambda-progress", scope.account_id, scope.region, id, shard_id), _PROGRESS.dump(progress))
 
 
 def event_sources(tx: ReadTransaction, scope: Scope) -> Iterator[EventSource]:

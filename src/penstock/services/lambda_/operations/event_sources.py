@@ -1,4 +1,4 @@
-"""Event source mappings: which queue feeds which function, and how. Queues today; streams are refused.
+"""Event source mappings: which queue feeds which function, and how. Queues and Kinesis streams.
 
 Source: https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventsourcemapping.html
 """
@@ -18,6 +18,7 @@ from penstock.services.lambda_.state import EventSource
 from penstock.storage.transactions import ReadTransaction, Transaction
 
 BATCH_SIZE_DEFAULT = 10
+STREAM_BATCH_SIZE_DEFAULT = 100
 FIFO_BATCH_MAX = 10
 PAGE_DEFAULT = 100
 
@@ -27,13 +28,17 @@ async def create_event_source_mapping(ctx: Context, req: dict[str, Any]) -> dict
     named = rules.named(ctx.scope, req["FunctionName"])
     source = EventSource(
         id=ctx.entropy.uuid(),
-        source_arn=_queue_arn(req.get("EventSourceArn")),
+        source_arn=_source_arn(req.get("EventSourceArn")),
         function=named.name,
         qualifier=named.qualifier,
         modified_ms=ctx.clock.now_ms(),
+        created_ms=ctx.clock.now_ms(),
     )
+    if source.is_stream:
+        source.batch_size = STREAM_BATCH_SIZE_DEFAULT
+        _start(source, req)
     _apply(source, req)
-    await _check_queue(ctx, named, source)
+    await _check_source(ctx, named, source)
 
     def create(tx: Transaction) -> None:
         functions.get_version(tx, named)
@@ -80,7 +85,7 @@ async def update_event_source_mapping(ctx: Context, req: dict[str, Any]) -> dict
         source.function, source.qualifier = named.name, named.qualifier
     source.modified_ms = ctx.clock.now_ms()
     _apply(source, req)
-    await _check_queue(ctx, Named(ctx.scope, source.function, source.qualifier), source)
+    await _check_source(ctx, Named(ctx.scope, source.function, source.qualifier), source)
 
     def update(tx: Transaction) -> None:
         _get(tx, ctx, req)
@@ -108,13 +113,25 @@ def _get(tx: ReadTransaction, ctx: Context, req: Mapping[str, Any]) -> EventSour
     return source
 
 
-def _queue_arn(text: str | None) -> str:
-    """Raises InvalidParameterValueException for a source that isn't a queue."""
+def _source_arn(text: str | None) -> str:
+    """Raises InvalidParameterValueException for a source that is neither a queue nor a Kinesis stream."""
     if not text:
         raise messages.invalid("Missing EventSourceArn: self-managed sources are not supported.")
-    if not arn.is_arn(text) or arn.parse(text).service != "sqs":
-        raise messages.invalid(f"Unrecognized event source, must be sqs: {text}. Streams are not built yet.")
+    if not arn.is_arn(text) or arn.parse(text).service not in ("sqs", "kinesis"):
+        raise messages.invalid(f"Unrecognized event source, must be sqs or kinesis: {text}")
     return text
+
+
+def _start(source: EventSource, req: Mapping[str, Any]) -> None:
+    """Where a stream is begun."""
+    if not req.get("StartingPosition"):
+        raise messages.invalid("1 validation error detected: Value null at 'startingPosition' failed to satisfy "
+                               "constraint: Member must not be null.")  # fmt: skip
+    source.starting_position = req["StartingPosition"]
+    if source.starting_position == "AT_TIMESTAMP":
+        if req.get("StartingPositionTimestamp") is None:
+            raise messages.invalid("StartingPositionTimestamp is required with StartingPosition AT_TIMESTAMP.")
+        source.starting_ms = round(req["StartingPositionTimestamp"].timestamp() * 1000)
 
 
 def _apply(source: EventSource, req: Mapping[str, Any]) -> None:
@@ -124,9 +141,18 @@ def _apply(source: EventSource, req: Mapping[str, Any]) -> None:
         ("MaximumBatchingWindowInSeconds", "window_s"),
         ("Enabled", "is_enabled"),
         ("FunctionResponseTypes", "response_types"),
+        ("BisectBatchOnFunctionError", "has_bisect"),
     ):
         if req.get(member) is not None:
             setattr(source, name, req[member])
+    for member, name in (("MaximumRetryAttempts", "retries_max"), ("MaximumRecordAgeInSeconds", "age_s_max")):
+        if req.get(member) is not None:  # -1 is without end
+            setattr(source, name, None if req[member] < 0 else req[member])
+    if req.get("DestinationConfig") is not None:
+        source.on_failure = (req["DestinationConfig"].get("OnFailure") or {}).get("Destination") or ""
+    for member in ("TumblingWindowInSeconds", "ParallelizationFactor"):
+        if (req.get(member) or 0) > (member == "ParallelizationFactor"):
+            raise messages.invalid(f"{member} is not built yet; leave it out.")
     if req.get("ScalingConfig") is not None:
         source.concurrency_max = req["ScalingConfig"].get("MaximumConcurrency")
     if req.get("FilterCriteria") is not None:
@@ -136,6 +162,8 @@ def _apply(source: EventSource, req: Mapping[str, Any]) -> None:
             compile_pattern(pattern)
         except InvalidPattern:
             raise messages.invalid("Invalid filter pattern definition.") from None
+    if source.is_stream:
+        return
     if source.source_arn.endswith(".fifo"):
         if source.batch_size > FIFO_BATCH_MAX:
             raise messages.invalid("Maximum batch size for FIFO queues is 10.")
@@ -145,6 +173,17 @@ def _apply(source: EventSource, req: Mapping[str, Any]) -> None:
         raise messages.invalid(
             "Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10"
         )
+
+
+async def _check_source(ctx: Context, named: Named, source: EventSource) -> None:
+    """The source is there, and goes with the function."""
+    if not source.is_stream:
+        await _check_queue(ctx, named, source)
+        return
+    try:
+        await ctx.call("kinesis", "DescribeStreamSummary", {"StreamARN": source.source_arn})
+    except ServiceError as error:
+        raise messages.stream_refused(source.source_arn, error.message) from None
 
 
 async def _check_queue(ctx: Context, named: Named, source: EventSource) -> None:
@@ -178,6 +217,18 @@ def _described(ctx: Context, source: EventSource, transition: str = "") -> dict[
             f":event-source-mapping:{source.id}"
         ),
     }
+    if source.is_stream:
+        answer |= {
+            "StartingPosition": source.starting_position,
+            "ParallelizationFactor": 1,
+            "MaximumRetryAttempts": -1 if source.retries_max is None else source.retries_max,
+            "MaximumRecordAgeInSeconds": -1 if source.age_s_max is None else source.age_s_max,
+            "BisectBatchOnFunctionError": source.has_bisect,
+            "TumblingWindowInSeconds": 0,
+            "DestinationConfig": {"OnFailure": {"Destination": source.on_failure} if source.on_failure else {}},
+        }
+        if source.starting_ms:
+            answer["StartingPositionTimestamp"] = rules.when(source.starting_ms)
     if source.filters:
         answer["FilterCriteria"] = {"Filters": [{"Pattern": pattern} for pattern in source.filters]}
     if source.concurrency_max is not None:

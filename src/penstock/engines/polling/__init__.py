@@ -1,0 +1,1 @@
+"""Reading streams for functions: what follows from how a batch went."""
