@@ -9,7 +9,13 @@ from penstock.services import s3
 @pytest.mark.parametrize(
     ("noun", "member", "value", "code"),
     [
-        ("BucketPolicy", "Policy", "{}", "NoSuchBucketPolicy"),
+        ("BucketPolicy", "Policy", '{"Statement": [{}]}', "NoSuchBucketPolicy"),
+        (
+            "BucketWebsite",
+            "WebsiteConfiguration",
+            {"IndexDocument": {"Suffix": "index.html"}},
+            "NoSuchWebsiteConfiguration",
+        ),
         ("BucketCors", "CORSConfiguration", {"CORSRules": []}, "NoSuchCORSConfiguration"),
         (
             "PublicAccessBlock",
@@ -55,3 +61,53 @@ def test_versions_are_listed_newest_first_and_paged_without_gap(world):
 
 def test_every_permission_names_an_operation_that_is_built():
     assert all(s3.SERVICE.find_operation(name) for name in s3.SERVICE.access.permissions)
+
+
+@pytest.mark.parametrize("policy", ["", "[]", "not json", "{}"])
+def test_a_policy_without_statements_is_malformed(world, policy):
+    async def go():
+        await world.call("s3", "CreateBucket", Bucket="bucket")
+        await world.call("s3", "PutBucketPolicy", Bucket="bucket", Policy=policy)
+
+    with pytest.raises(ServiceError) as caught:
+        asyncio.run(go())
+    assert caught.value.code == "MalformedPolicy"
+
+
+@pytest.mark.parametrize("kind", ["Metrics", "Analytics", "Inventory", "IntelligentTiering"])
+def test_configurations_by_id_are_paged_by_a_hundred_without_gap(world, kind):
+    member = f"{kind}Configuration"
+
+    async def go():
+        await world.call("s3", "CreateBucket", Bucket="bucket")
+        for number in range(101):
+            name = f"{number:03}"
+            await world.call("s3", f"PutBucket{member}", **{"Bucket": "bucket", "Id": name, member: {"Id": name}})
+        first = await world.call("s3", f"ListBucket{member}s", Bucket="bucket")
+        token = first["NextContinuationToken"]
+        second = await world.call("s3", f"ListBucket{member}s", Bucket="bucket", ContinuationToken=token)
+        await world.call("s3", f"DeleteBucket{member}", Bucket="bucket", Id="007")
+        with pytest.raises(ServiceError) as caught:
+            await world.call("s3", f"GetBucket{member}", Bucket="bucket", Id="007")
+        return first, second, caught.value.code
+
+    first, second, code = asyncio.run(go())
+    assert [entry["Id"] for page in (first, second) for entry in page[f"{member}List"]] == [
+        f"{number:03}" for number in range(101)
+    ]
+    assert (first["IsTruncated"], second["IsTruncated"], code) == (True, False, "NoSuchConfiguration")
+
+
+def test_payer_logging_and_acceleration_answer_aws_defaults_until_set(world):
+    async def go():
+        await world.call("s3", "CreateBucket", Bucket="bucket")
+        names = ["GetBucketRequestPayment", "GetBucketLogging", "GetBucketAccelerateConfiguration"]
+        before = [await world.call("s3", name, Bucket="bucket") for name in names]
+        payer, status = {"Payer": "Requester"}, {"Status": "Enabled"}
+        await world.call("s3", "PutBucketRequestPayment", Bucket="bucket", RequestPaymentConfiguration=payer)
+        await world.call("s3", "PutBucketAccelerateConfiguration", Bucket="bucket", AccelerateConfiguration=status)
+        return before, [await world.call("s3", name, Bucket="bucket") for name in names]
+
+    before, after = asyncio.run(go())
+    assert before == [{"Payer": "BucketOwner"}, {}, {}]
+    assert after == [{"Payer": "Requester"}, {}, {"Status": "Enabled"}]

@@ -12,6 +12,7 @@ from penstock.services.s3.operations import (
     multipart,
     notifications,
     objects,
+    settings,
     tags,
     versions,
 )
@@ -32,6 +33,7 @@ SERVICE = Service(
         multipart,
         notifications,
         configurations,
+        settings,
     ],
     background=background,
     access=access.ACCESS,

@@ -129,6 +129,10 @@ def malformed_xml() -> ServiceError:
     return ServiceError("MalformedXML", text, status=400)
 
 
+def malformed_policy(text: str) -> ServiceError:
+    return ServiceError("MalformedPolicy", text, status=400)
+
+
 def key_too_long(size: int, size_max: int) -> ServiceError:
     fields = {"Size": str(size), "MaxSizeAllowed": str(size_max)}
     return ServiceError("KeyTooLongError", "Your key is too long", status=400, fields=fields)

@@ -3,6 +3,7 @@
 Each is put, read and deleted whole; reading one that isn't set raises its own 404.
 """
 
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -30,7 +31,7 @@ _CANNED = {
 }
 
 
-def _putter(kind: str, member: str) -> Handler:
+def putter(kind: str, member: str) -> Handler:
     @operation
     async def put(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
         def write(tx: Transaction) -> None:
@@ -42,7 +43,7 @@ def _putter(kind: str, member: str) -> Handler:
     return put
 
 
-def _getter(kind: str, shape: Callable[[Any], dict[str, Any]], code: str, text: str) -> Handler:
+def getter(kind: str, shape: Callable[[Any], dict[str, Any]], code: str, text: str) -> Handler:
     @operation
     async def get(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
         config = await ctx.store.read(lambda tx: state.find_config(tx, state.get_bucket(tx, req["Bucket"]).name, kind))
@@ -53,7 +54,7 @@ def _getter(kind: str, shape: Callable[[Any], dict[str, Any]], code: str, text: 
     return get
 
 
-def _deleter(kind: str) -> Handler:
+def deleter(kind: str) -> Handler:
     @operation
     async def delete(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
         await ctx.store.transact(lambda tx: tx.delete(("s3", "config", state.get_bucket(tx, req["Bucket"]).name, kind)))
@@ -66,9 +67,9 @@ def _under(member: str) -> Callable[[Any], dict[str, Any]]:
     return lambda config: {member: config}
 
 
-put_bucket_cors = _putter("cors", "CORSConfiguration")
-get_bucket_cors = _getter("cors", dict, "NoSuchCORSConfiguration", "The CORS configuration does not exist")
-delete_bucket_cors = _deleter("cors")
+put_bucket_cors = putter("cors", "CORSConfiguration")
+get_bucket_cors = getter("cors", dict, "NoSuchCORSConfiguration", "The CORS configuration does not exist")
+delete_bucket_cors = deleter("cors")
 
 
 async def find_cors(platform: Platform, bucket: str) -> list[dict[str, Any]]:
@@ -77,27 +78,48 @@ async def find_cors(platform: Platform, bucket: str) -> list[dict[str, Any]]:
     return list(config["CORSRules"]) if config else []
 
 
-put_public_access_block = _putter("public-access", "PublicAccessBlockConfiguration")
-get_public_access_block = _getter(
+put_public_access_block = putter("public-access", "PublicAccessBlockConfiguration")
+get_public_access_block = getter(
     "public-access",
     _under("PublicAccessBlockConfiguration"),
     "NoSuchPublicAccessBlockConfiguration",
     "The public access block configuration was not found",
 )
-delete_public_access_block = _deleter("public-access")
-put_bucket_ownership_controls = _putter("ownership", "OwnershipControls")
-get_bucket_ownership_controls = _getter(
+delete_public_access_block = deleter("public-access")
+put_bucket_ownership_controls = putter("ownership", "OwnershipControls")
+get_bucket_ownership_controls = getter(
     "ownership",
     _under("OwnershipControls"),
     "OwnershipControlsNotFoundError",
     "The bucket ownership controls were not found",
 )
-delete_bucket_ownership_controls = _deleter("ownership")
-put_bucket_policy = _putter("policy", "Policy")
-get_bucket_policy = _getter("policy", _under("Policy"), "NoSuchBucketPolicy", "The bucket policy does not exist")
-delete_bucket_policy = _deleter("policy")
-put_bucket_encryption = _putter("encryption", "ServerSideEncryptionConfiguration")
-delete_bucket_encryption = _deleter("encryption")
+delete_bucket_ownership_controls = deleter("ownership")
+get_bucket_policy = getter("policy", _under("Policy"), "NoSuchBucketPolicy", "The bucket policy does not exist")
+delete_bucket_policy = deleter("policy")
+put_bucket_encryption = putter("encryption", "ServerSideEncryptionConfiguration")
+delete_bucket_encryption = deleter("encryption")
+
+
+@operation
+async def put_bucket_policy(ctx: Context, req: dict[str, Any]) -> None:
+    """Raises MalformedPolicy (400) for what is no JSON object with statements."""
+    _check_policy(req["Policy"])
+
+    def write(tx: Transaction) -> None:
+        state.put_config(tx, state.get_bucket(tx, req["Bucket"]).name, "policy", req["Policy"])
+
+    await ctx.store.transact(write)
+
+
+def _check_policy(text: str) -> None:
+    try:
+        policy = json.loads(text)
+    except ValueError:
+        policy = None
+    if not isinstance(policy, dict):
+        raise messages.malformed_policy("Policies must be valid JSON and the first byte must be '{'")
+    if not policy.get("Statement"):
+        raise messages.malformed_policy("Missing required field Statement")
 
 
 @operation
