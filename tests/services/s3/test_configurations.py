@@ -111,3 +111,41 @@ def test_payer_logging_and_acceleration_answer_aws_defaults_until_set(world):
     before, after = asyncio.run(go())
     assert before == [{"Payer": "BucketOwner"}, {}, {}]
     assert after == [{"Payer": "Requester"}, {}, {"Status": "Enabled"}]
+
+
+@pytest.mark.parametrize(
+    ("operation", "members"),
+    [
+        ("PutObject", {"Key": "key", "Body": b"new"}),
+        ("GetObject", {"Key": "key"}),
+        ("DeleteObject", {"Key": "key"}),
+        ("ListObjectsV2", {}),
+        ("GetBucketTagging", {}),
+        ("CreateMultipartUpload", {"Key": "key"}),
+        ("HeadBucket", {}),
+        ("CopyObject", {"Key": "key", "CopySource": "bucket/key", "MetadataDirective": "REPLACE"}),
+        ("DeleteBucket", {}),
+    ],
+)
+def test_a_bucket_of_another_than_the_expected_owner_is_denied_and_untouched(world, operation, members):
+    async def go():
+        await world.call("s3", "CreateBucket", Bucket="bucket")
+        await world.call("s3", "PutObject", Bucket="bucket", Key="key", Body=b"old")
+        with pytest.raises(ServiceError) as caught:
+            await world.call("s3", operation, Bucket="bucket", ExpectedBucketOwner="999999999999", **members)
+        return caught.value, await world.call("s3", "HeadObject", Bucket="bucket", Key="key")
+
+    error, answer = asyncio.run(go())
+    assert (error.code, error.status, answer["ContentLength"]) == ("AccessDenied", 403, 3)
+
+
+def test_a_copy_checks_the_owner_of_its_source(world):
+    async def go():
+        await world.call("s3", "CreateBucket", Bucket="bucket")
+        await world.call("s3", "PutObject", Bucket="bucket", Key="key", Body=b"old")
+        members = {"Bucket": "bucket", "Key": "copy", "CopySource": "bucket/key"}
+        await world.call("s3", "CopyObject", **members, ExpectedSourceBucketOwner="999999999999")
+
+    with pytest.raises(ServiceError) as caught:
+        asyncio.run(go())
+    assert caught.value.code == "AccessDenied"

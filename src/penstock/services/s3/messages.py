@@ -129,6 +129,10 @@ def malformed_xml() -> ServiceError:
     return ServiceError("MalformedXML", text, status=400)
 
 
+def access_denied() -> ServiceError:
+    return ServiceError("AccessDenied", "Access Denied", status=403)
+
+
 def malformed_policy(text: str) -> ServiceError:
     return ServiceError("MalformedPolicy", text, status=400)
 

@@ -101,6 +101,20 @@ def get_bucket(tx: ReadTransaction, name: str) -> Bucket:
     return Bucket(**orjson.loads(value))
 
 
+def bucket_of(tx: ReadTransaction, req: dict[str, Any]) -> Bucket:
+    """The bucket that a request names. Raises AccessDenied (403) where it isn't ExpectedBucketOwner's."""
+    bucket = get_bucket(tx, req["Bucket"])
+    check_owner(bucket, req)
+    return bucket
+
+
+def check_owner(bucket: Bucket, req: dict[str, Any]) -> None:
+    """Raises AccessDenied (403) where the request expects another account to own the bucket."""
+    expected = req.get("ExpectedBucketOwner")
+    if expected is not None and expected != bucket.account_id:
+        raise messages.access_denied()
+
+
 def find_bucket(tx: ReadTransaction, name: str) -> Bucket | None:
     value = tx.get(("s3", "bucket", name))
     return Bucket(**orjson.loads(value)) if value else None

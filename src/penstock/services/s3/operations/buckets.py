@@ -51,13 +51,14 @@ async def head_bucket(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     bucket = await ctx.store.read(lambda tx: state.find_bucket(tx, req["Bucket"]))
     if bucket is None:
         raise messages.not_found()
+    state.check_owner(bucket, req)
     return {"BucketRegion": bucket.region, "AccessPointAlias": False}
 
 
 @operation
 async def delete_bucket(ctx: Context, req: dict[str, Any]) -> None:
     def delete(tx: Transaction) -> None:
-        bucket = state.get_bucket(tx, req["Bucket"])
+        bucket = state.bucket_of(tx, req)
         if any(True for _ in tx.range(("s3", "current", bucket.name), limit=1)):
             raise messages.bucket_not_empty(bucket.name)
         for upload in state.uploads(tx, bucket.name):
@@ -99,13 +100,13 @@ async def list_buckets(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
 
 @operation
 async def get_bucket_location(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    bucket = await ctx.store.read(lambda tx: state.get_bucket(tx, req["Bucket"]))
+    bucket = await ctx.store.read(lambda tx: state.bucket_of(tx, req))
     return {} if bucket.region == _US_EAST_1 else {"LocationConstraint": bucket.region}
 
 
 @operation
 async def get_bucket_versioning(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    bucket = await ctx.store.read(lambda tx: state.get_bucket(tx, req["Bucket"]))
+    bucket = await ctx.store.read(lambda tx: state.bucket_of(tx, req))
     return {"Status": bucket.versioning} if bucket.versioning else {}
 
 
@@ -116,7 +117,7 @@ async def put_bucket_versioning(ctx: Context, req: dict[str, Any]) -> None:
         raise messages.malformed_xml()
 
     def change(tx: Transaction) -> None:
-        bucket = state.get_bucket(tx, req["Bucket"])
+        bucket = state.bucket_of(tx, req)
         bucket.versioning = status
         state.put_bucket(tx, bucket)
 

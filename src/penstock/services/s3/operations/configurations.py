@@ -35,7 +35,7 @@ def putter(kind: str, member: str) -> Handler:
     @operation
     async def put(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
         def write(tx: Transaction) -> None:
-            state.put_config(tx, state.get_bucket(tx, req["Bucket"]).name, kind, req[member])
+            state.put_config(tx, state.bucket_of(tx, req).name, kind, req[member])
 
         await ctx.store.transact(write)
         return {}
@@ -46,7 +46,7 @@ def putter(kind: str, member: str) -> Handler:
 def getter(kind: str, shape: Callable[[Any], dict[str, Any]], code: str, text: str) -> Handler:
     @operation
     async def get(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-        config = await ctx.store.read(lambda tx: state.find_config(tx, state.get_bucket(tx, req["Bucket"]).name, kind))
+        config = await ctx.store.read(lambda tx: state.find_config(tx, state.bucket_of(tx, req).name, kind))
         if config is None:
             raise messages.no_such_configuration(code, text, req["Bucket"])
         return shape(config)
@@ -57,7 +57,7 @@ def getter(kind: str, shape: Callable[[Any], dict[str, Any]], code: str, text: s
 def deleter(kind: str) -> Handler:
     @operation
     async def delete(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-        await ctx.store.transact(lambda tx: tx.delete(("s3", "config", state.get_bucket(tx, req["Bucket"]).name, kind)))
+        await ctx.store.transact(lambda tx: tx.delete(("s3", "config", state.bucket_of(tx, req).name, kind)))
         return {}
 
     return delete
@@ -106,7 +106,7 @@ async def put_bucket_policy(ctx: Context, req: dict[str, Any]) -> None:
     _check_policy(req["Policy"])
 
     def write(tx: Transaction) -> None:
-        state.put_config(tx, state.get_bucket(tx, req["Bucket"]).name, "policy", req["Policy"])
+        state.put_config(tx, state.bucket_of(tx, req).name, "policy", req["Policy"])
 
     await ctx.store.transact(write)
 
@@ -127,7 +127,7 @@ async def get_bucket_encryption(ctx: Context, req: dict[str, Any]) -> dict[str, 
     """Every bucket is encrypted with SSE-S3 until told otherwise."""
 
     def read(tx: ReadTransaction) -> Any:
-        return state.find_config(tx, state.get_bucket(tx, req["Bucket"]).name, "encryption") or _SSE_S3
+        return state.find_config(tx, state.bucket_of(tx, req).name, "encryption") or _SSE_S3
 
     return {"ServerSideEncryptionConfiguration": await ctx.store.read(read)}
 
@@ -135,7 +135,7 @@ async def get_bucket_encryption(ctx: Context, req: dict[str, Any]) -> dict[str, 
 @operation
 async def get_bucket_acl(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     def read(tx: ReadTransaction) -> dict[str, Any]:
-        bucket = state.get_bucket(tx, req["Bucket"])
+        bucket = state.bucket_of(tx, req)
         return _grants(bucket.account_id, state.find_config(tx, bucket.name, "acl") or "private")
 
     return await ctx.store.read(read)
@@ -145,7 +145,7 @@ async def get_bucket_acl(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
 async def put_bucket_acl(ctx: Context, req: dict[str, Any]) -> None:
     """Canned ACLs only."""
     canned = _canned(req)
-    await ctx.store.transact(lambda tx: state.put_config(tx, state.get_bucket(tx, req["Bucket"]).name, "acl", canned))
+    await ctx.store.transact(lambda tx: state.put_config(tx, state.bucket_of(tx, req).name, "acl", canned))
 
 
 @operation

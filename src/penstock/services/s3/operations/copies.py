@@ -44,7 +44,7 @@ async def copy_object(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
 
 async def read_source(ctx: Context, req: dict[str, Any]) -> tuple[Bucket, Version, bytes]:
     """What CopySource names, its conditions checked."""
-    named = _source(req)
+    named = {**_source(req), "ExpectedBucketOwner": req.get("ExpectedSourceBucketOwner")}
 
     def read(tx: ReadTransaction) -> tuple[Bucket, Version, bytes]:
         bucket, version = find(tx, named)

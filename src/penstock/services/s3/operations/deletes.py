@@ -16,7 +16,7 @@ async def delete_object(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     now_ms = ctx.clock.now_ms()
 
     def delete(tx: Transaction) -> dict[str, Any]:
-        return _delete(tx, ctx, state.get_bucket(tx, req["Bucket"]), req, now_ms)
+        return _delete(tx, ctx, state.bucket_of(tx, req), req, now_ms)
 
     return await ctx.store.transact(delete)
 
@@ -61,7 +61,7 @@ async def delete_objects(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     now_ms = ctx.clock.now_ms()
 
     def delete(tx: Transaction) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        bucket = state.get_bucket(tx, req["Bucket"])
+        bucket = state.bucket_of(tx, req)
         deleted: list[dict[str, Any]] = []
         errors: list[dict[str, Any]] = []
         for item in wanted:

@@ -83,7 +83,7 @@ async def list_objects_v2(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     after = _after_token(token) if token is not None else req.get("StartAfter") or ""
 
     def read(tx: ReadTransaction) -> tuple[Bucket, _Page]:
-        return state.get_bucket(tx, req["Bucket"]), _read_page(tx, req, after, count_max)
+        return state.bucket_of(tx, req), _read_page(tx, req, after, count_max)
 
     bucket, page = await ctx.store.read(read)
     answer = _listing(req, page, count_max, bucket if req.get("FetchOwner") else None)
@@ -103,7 +103,7 @@ async def list_objects(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     marker = req.get("Marker") or ""
 
     def read(tx: ReadTransaction) -> tuple[Bucket, _Page]:
-        return state.get_bucket(tx, req["Bucket"]), _read_page(tx, req, marker, count_max)
+        return state.bucket_of(tx, req), _read_page(tx, req, marker, count_max)
 
     bucket, page = await ctx.store.read(read)
     answer = _listing(req, page, count_max, bucket)

@@ -33,7 +33,7 @@ async def create_multipart_upload(ctx: Context, req: dict[str, Any]) -> dict[str
         ctx.entropy.token_hex(32), version.key, ctx.clock.now_ms(), version.headers, version.metadata, version.tags
     )
     upload.algorithm, upload.checksum_type, upload.acl = algorithm, kind, version.acl
-    await ctx.store.transact(lambda tx: state.put_upload(tx, state.get_bucket(tx, req["Bucket"]).name, upload))
+    await ctx.store.transact(lambda tx: state.put_upload(tx, state.bucket_of(tx, req).name, upload))
     answer = {"Bucket": req["Bucket"], "Key": upload.key, "UploadId": upload.id, "ServerSideEncryption": "AES256"}
     return answer | ({"ChecksumAlgorithm": algorithm, "ChecksumType": kind} if algorithm else {})
 
@@ -71,7 +71,7 @@ async def _store_part(ctx: Context, req: dict[str, Any]) -> Part:
         raise messages.invalid_argument(text, "partNumber", str(number))
 
     def look(tx: ReadTransaction) -> Upload:
-        return state.get_upload(tx, state.get_bucket(tx, req["Bucket"]).name, req["Key"], req["UploadId"])
+        return state.get_upload(tx, state.bucket_of(tx, req).name, req["Key"], req["UploadId"])
 
     upload = await ctx.store.read(look)
     received = await bodies.receive(ctx, req, default_algorithm=upload.algorithm, inline_max=NO_INLINE)
@@ -93,7 +93,7 @@ async def _store_part(ctx: Context, req: dict[str, Any]) -> Part:
 @operation
 async def complete_multipart_upload(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     def look(tx: ReadTransaction) -> tuple[Upload, list[Part]]:
-        bucket = state.get_bucket(tx, req["Bucket"])
+        bucket = state.bucket_of(tx, req)
         upload = state.get_upload(tx, bucket.name, req["Key"], req["UploadId"])
         rules.check_write_conditions(state.find_current(tx, bucket.name, upload.key), req)
         return upload, state.parts(tx, upload.id)
@@ -176,7 +176,7 @@ async def abort_multipart_upload(ctx: Context, req: dict[str, Any]) -> None:
     now_ms = ctx.clock.now_ms()
 
     def abort(tx: Transaction) -> None:
-        bucket = state.get_bucket(tx, req["Bucket"])
+        bucket = state.bucket_of(tx, req)
         upload = state.get_upload(tx, bucket.name, req["Key"], req["UploadId"])
         state.drop_upload(tx, bucket.name, upload, now_ms)
 
@@ -186,7 +186,7 @@ async def abort_multipart_upload(ctx: Context, req: dict[str, Any]) -> None:
 @operation
 async def list_parts(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     def look(tx: ReadTransaction) -> tuple[Bucket, Upload, list[Part]]:
-        bucket = state.get_bucket(tx, req["Bucket"])
+        bucket = state.bucket_of(tx, req)
         upload = state.get_upload(tx, bucket.name, req["Key"], req["UploadId"])
         return bucket, upload, state.parts(tx, upload.id)
 
@@ -226,7 +226,7 @@ async def list_multipart_uploads(ctx: Context, req: dict[str, Any]) -> dict[str,
     """Uploads under way, by key; a page goes on from KeyMarker and UploadIdMarker."""
 
     def look(tx: ReadTransaction) -> tuple[Bucket, list[Upload]]:
-        bucket = state.get_bucket(tx, req["Bucket"])
+        bucket = state.bucket_of(tx, req)
         return bucket, state.uploads(tx, bucket.name)
 
     bucket, found = await ctx.store.read(look)

@@ -16,7 +16,7 @@ from penstock.storage.transactions import Transaction
 @operation
 async def get_bucket_notification_configuration(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     def read(tx: Any) -> dict[str, Any]:
-        return state.find_config(tx, state.get_bucket(tx, req["Bucket"]).name, "notification") or {}
+        return state.find_config(tx, state.bucket_of(tx, req).name, "notification") or {}
 
     return await ctx.store.read(read)
 
@@ -24,7 +24,7 @@ async def get_bucket_notification_configuration(ctx: Context, req: dict[str, Any
 @operation
 async def put_bucket_notification_configuration(ctx: Context, req: dict[str, Any]) -> None:
     """Replace the whole configuration, once every destination has been seen to answer."""
-    bucket = await ctx.store.read(lambda tx: state.get_bucket(tx, req["Bucket"]))
+    bucket = await ctx.store.read(lambda tx: state.bucket_of(tx, req))
     config = req["NotificationConfiguration"]
     kept: dict[str, Any] = {}
     for kind, (_, arn_member) in events.DESTINATIONS.items():

@@ -15,7 +15,7 @@ from penstock.storage.transactions import ReadTransaction, Transaction
 async def put_object(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     rules.check_key(req["Key"])
     version = described(req)
-    await ctx.store.read(lambda tx: state.get_bucket(tx, req["Bucket"]))
+    await ctx.store.read(lambda tx: state.bucket_of(tx, req))
     received = await bodies.receive(ctx, req)
     set_content(version, received.content)
     now_ms = ctx.clock.now_ms()
@@ -53,7 +53,7 @@ def set_content(version: Version, content: Content) -> None:
 
 def commit(tx: Transaction, ctx: Context, req: dict[str, Any], version: Version, event: str, now_ms: int) -> Bucket:
     """Make `version` the object's current one and tell whoever listens: one transaction."""
-    bucket = state.get_bucket(tx, req["Bucket"])
+    bucket = state.bucket_of(tx, req)
     if req.get("IfMatch") is not None or req.get("IfNoneMatch") is not None:
         rules.check_write_conditions(state.find_current(tx, bucket.name, version.key), req)
     version.modified_ms = now_ms
@@ -117,7 +117,7 @@ async def head_object(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
 
 def find(tx: ReadTransaction, req: dict[str, Any]) -> tuple[Bucket, Version]:
     """The version that Bucket, Key and VersionId name. Raises NoSuchBucket, NoSuchKey, NoSuchVersion."""
-    bucket = state.get_bucket(tx, req["Bucket"])
+    bucket = state.bucket_of(tx, req)
     version_id = req.get("VersionId")
     version = state.find_version(tx, bucket.name, req["Key"], version_id)
     if version is None:

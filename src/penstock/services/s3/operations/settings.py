@@ -65,14 +65,14 @@ async def get_bucket_request_payment(ctx: Context, req: dict[str, Any]) -> dict[
 
 async def _keep(ctx: Context, req: dict[str, Any], kind: str, config: Any) -> dict[str, Any]:
     def write(tx: Transaction) -> None:
-        state.put_config(tx, state.get_bucket(tx, req["Bucket"]).name, kind, config)
+        state.put_config(tx, state.bucket_of(tx, req).name, kind, config)
 
     await ctx.store.transact(write)
     return {}
 
 
 async def _find(ctx: Context, req: dict[str, Any], kind: str) -> Any:
-    return await ctx.store.read(lambda tx: state.find_config(tx, state.get_bucket(tx, req["Bucket"]).name, kind))
+    return await ctx.store.read(lambda tx: state.find_config(tx, state.bucket_of(tx, req).name, kind))
 
 
 def _named_putter(member: str) -> Handler:
@@ -82,7 +82,7 @@ def _named_putter(member: str) -> Handler:
             raise messages.malformed_xml()
 
         def write(tx: Transaction) -> None:
-            bucket = state.get_bucket(tx, req["Bucket"]).name
+            bucket = state.bucket_of(tx, req).name
             held = state.find_config(tx, bucket, member) or {}
             state.put_config(tx, bucket, member, {**held, req["Id"]: req[member]})
 
@@ -107,7 +107,7 @@ def _named_deleter(member: str) -> Handler:
     @operation
     async def delete(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
         def write(tx: Transaction) -> None:
-            bucket = state.get_bucket(tx, req["Bucket"]).name
+            bucket = state.bucket_of(tx, req).name
             held = state.find_config(tx, bucket, member) or {}
             if held.pop(req["Id"], None) is None:
                 raise _no_such_id(req["Bucket"])

@@ -52,9 +52,7 @@ async def _change_tags(ctx: Context, req: dict[str, Any], tags: dict[str, str], 
 
 @operation
 async def get_bucket_tagging(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    state_of = await ctx.store.read(
-        lambda tx: state.find_config(tx, state.get_bucket(tx, req["Bucket"]).name, "tagging")
-    )
+    state_of = await ctx.store.read(lambda tx: state.find_config(tx, state.bucket_of(tx, req).name, "tagging"))
     if not state_of:
         raise messages.no_such_configuration("NoSuchTagSet", "The TagSet does not exist", req["Bucket"])
     return {"TagSet": _tag_set(state_of)}
@@ -63,11 +61,9 @@ async def get_bucket_tagging(ctx: Context, req: dict[str, Any]) -> dict[str, Any
 @operation
 async def put_bucket_tagging(ctx: Context, req: dict[str, Any]) -> None:
     tags = rules.checked_tags(req["Tagging"].get("TagSet") or [], _BUCKET_TAGS_MAX)
-    await ctx.store.transact(lambda tx: state.put_config(tx, state.get_bucket(tx, req["Bucket"]).name, "tagging", tags))
+    await ctx.store.transact(lambda tx: state.put_config(tx, state.bucket_of(tx, req).name, "tagging", tags))
 
 
 @operation
 async def delete_bucket_tagging(ctx: Context, req: dict[str, Any]) -> None:
-    await ctx.store.transact(
-        lambda tx: tx.delete(("s3", "config", state.get_bucket(tx, req["Bucket"]).name, "tagging"))
-    )
+    await ctx.store.transact(lambda tx: tx.delete(("s3", "config", state.bucket_of(tx, req).name, "tagging")))

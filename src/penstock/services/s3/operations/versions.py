@@ -19,7 +19,7 @@ async def list_object_versions(ctx: Context, req: dict[str, Any]) -> dict[str, A
     count_max = min(int(req["MaxKeys"]) if req.get("MaxKeys") is not None else 1000, limits.PAGE_MAX.value)
 
     def read(tx: ReadTransaction) -> tuple[Bucket, list[tuple[Version, bool]], list[str], bool]:
-        bucket = state.get_bucket(tx, req["Bucket"])
+        bucket = state.bucket_of(tx, req)
         return bucket, *_page(tx, req, count_max)
 
     bucket, entries, prefixes, is_truncated = await ctx.store.read(read)
