@@ -79,8 +79,9 @@ class Node:
                 return url
         except (StoreLocked, StoreDamaged, Unavailable) as error:
             raise NodeStartFailed(str(error)) from error
-        except PermissionError as error:
-            raise NodeStartFailed(f"can't write in {error.filename}: choose another folder with --data") from error
+        except OSError as error:
+            where = error.filename or self.config.data_dir
+            raise NodeStartFailed(f"can't use {where} ({error.strerror}): choose another folder with --data") from error
 
     async def stop(self) -> None:
         """Drain what runs, then close everything in reverse order."""
@@ -126,7 +127,9 @@ class Node:
             port = await server.start(config.host, config.port)
         except OSError as error:
             where = f"{config.host}:{config.port}"
-            raise NodeStartFailed(f"can't listen on {where} ({error.strerror}): choose another --port") from error
+            raise NodeStartFailed(
+                f"can't listen on {where} ({os.strerror(error.errno or 0)}): choose another --port"
+            ) from error
         stack.push_async_callback(server.close, drain_s=DRAIN_S)
         platform.endpoint = f"http://{_reachable(config.host)}:{port}"
         await self._fill_facts(platform, port, pool)

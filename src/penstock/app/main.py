@@ -13,17 +13,24 @@ app = App(
     "your machine.\n\nStart with `penstock demo`, or run `penstock up` and point any AWS client at it with "
     "AWS_ENDPOINT_URL=http://127.0.0.1:4566.",
 )
-app.command("penstock.app.cli.up:up", name="up")
-app.command("penstock.app.cli.demo:demo", name="demo")
-app.command("penstock.app.cli.look:status", name="status")
-app.command("penstock.app.cli.look:logs", name="logs")
-app.command("penstock.app.cli.look:invoke", name="invoke")
-app.command("penstock.app.cli.money:cost", name="cost")
-app.command("penstock.app.cli.time:app", name="clock")
-app.command("penstock.app.cli.snapshots:app", name="snapshot")
+_COMMANDS = {
+    "up": "up:up",
+    "demo": "demo:demo",
+    "status": "look:status",
+    "logs": "look:logs",
+    "invoke": "look:invoke",
+    "cost": "money:cost",
+    "clock": "time:app",
+    "snapshot": "snapshots:app",
+}
+for _order, (_name, _where) in enumerate(_COMMANDS.items()):
+    app.command(f"penstock.app.cli.{_where}", name=_name, sort_key=_order)
 
 
 def main() -> None:
     """Run a command line; exit code 0 is success, 1 failure, 2 misuse, 3 no node."""
+    if sys.argv[1:2] in ([], ["--help"], ["-h"]):
+        for name in _COMMANDS:  # the list of commands shows what each says of itself
+            app[name]
     code = app(result_action="return_value")
     sys.exit(code if isinstance(code, int) else 0)
