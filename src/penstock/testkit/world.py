@@ -1,6 +1,8 @@
 """A whole platform in one process on virtual time, for tests of rooms."""
 
+import shutil
 import tempfile
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,8 @@ class World:
         functions: FunctionPool | None = None,
     ) -> None:
         self.clock = VirtualClock(START_MS)
+        data_dir = tempfile.mkdtemp(prefix="penstock-world-")
+        weakref.finalize(self, shutil.rmtree, data_dir, ignore_errors=True)
         self.platform = Platform(
             clock=self.clock,
             wall=self.clock,
@@ -37,7 +41,7 @@ class World:
             store=MemoryStore(),
             blobs=blobs or MemoryBlobStore(),
             caller=LocalCaller(services, validate=validate),
-            data_dir=Path(tempfile.mkdtemp(prefix="penstock-world-")),
+            data_dir=Path(data_dir),
             functions=functions,
         )
         self.background = BackgroundRunner(self.platform, services)

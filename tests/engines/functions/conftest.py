@@ -57,6 +57,11 @@ class Bench:
         )
         return replace(base, **settings)
 
+    def folder(self, name):
+        path = self._folder / name
+        path.mkdir()
+        return str(path)
+
     async def run(self, spec, payload=b"{}", *, request_id="request-1"):
         return await self.pool.invoke(spec, Invocation(request_id, payload, spec.arn, "Root=1-2-3", ""))
 

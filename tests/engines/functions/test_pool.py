@@ -96,7 +96,7 @@ async def test_a_function_finds_awss_environment(bench):
             "signal: segm",
         ),
         ("def handler(e, c):\n    return 'x' * 6_300_000\n", {}, "error", "Function.ResponseSizeTooLarge", "6291556"),
-        ("while True: pass\n", {"timeout_s": 1}, "crash", "Runtime.ExitError", ""),
+        ("while True: pass\n", {"timeout_s": 1}, "timeout", "Sandbox.Timedout", "Task timed out after 1.00 seconds"),
     ],
 )
 async def test_a_failure_is_told_as_aws_tells_it(bench, monkeypatch, source, settings, status, error_type, text):
@@ -275,3 +275,30 @@ async def test_a_runtime_that_the_machine_lacks_is_told(bench):
     async with bench() as b:
         outcome = await b.run(b.spec(ECHO, runtime="dotnet8"))
         assert "dotnet8 can't be run by this node" in json.loads(outcome.payload)["errorMessage"]
+
+
+async def test_a_failed_initialisation_is_run_once_more_within_the_invocation(bench):
+    source = (
+        "import os\n"
+        "seen = os.environ['SEEN']\n"
+        "count = len(os.listdir(seen))\n"
+        "open(os.path.join(seen, str(count)), 'w').close()\n"
+        "if count == 0:\n    raise RuntimeError('not yet')\n"
+        "def handler(event, context):\n    return count\n"
+    )
+    async with bench() as b:
+        if b.pool.status()["isolation"] == "sandbox":
+            return  # nothing that a first try leaves behind would be seen by the second
+        spec = b.spec(source, environment={"SEEN": b.folder("seen")})
+        outcome = await b.run(spec)
+        assert (outcome.payload, outcome.status) == (b"1", "success")
+        kinds = [line.split(" ")[0] for line in b.sink.lines if line.startswith(("INIT", "START", "END", "REPORT"))]
+        assert kinds == ["INIT_START", "INIT_REPORT", "START", "END", "REPORT"]
+
+
+async def test_an_initialisation_that_fails_twice_is_the_invocations_failure(bench):
+    async with bench() as b:
+        outcome = await b.run(b.spec("print('trying')\nraise RuntimeError('never')\n"))
+        assert json.loads(outcome.payload)["errorMessage"] == "never"
+        assert b.sink.lines.count("trying\n") == 2
+        assert outcome.init_ms is None

@@ -10,7 +10,6 @@ import contextlib
 import os
 import re
 import shutil
-import signal
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,7 +20,6 @@ from penstock.engines.functions import reports
 from penstock.engines.functions.concurrency import Concurrency
 from penstock.engines.functions.environment import (
     ERROR,
-    EXITED,
     INIT_ERROR,
     OVERSIZE,
     READY,
@@ -324,10 +322,10 @@ class LocalFunctionPool:
         init_ms: float | None = None
         if is_cold:
             began_s = self._wall.monotonic_s()
-            answer = await self._initialise(environment)
+            ready = await self._initialise(environment, time_s=INIT_S_MAX)
             init_ms = (self._wall.monotonic_s() - began_s) * 1000
-            if answer.kind != READY:
-                return self._failed_init(environment, invocation, answer, init_ms)
+            if ready is None or ready.kind != READY:
+                return await self._initialise_again(environment, invocation, ready, init_ms)
         environment.log([reports.start_line(spec, self._clock.now_ms(), invocation.request_id)])
         began_s = self._wall.monotonic_s()
         answer_or_none = await self._answer(environment, spec, invocation)
@@ -349,28 +347,48 @@ class LocalFunctionPool:
         except TimeoutError:
             return None
 
-    async def _initialise(self, environment: Environment) -> Answer:
-        """Start the process and run the function's own initialisation."""
+    async def _initialise(self, environment: Environment, *, time_s: float) -> Answer | None:
+        """Start the process and run the function's own initialisation; None when the time for that ran out.
+
+        Its packages' template comes first: that is the node's affair, not the function's.
+        """
         spec = environment.spec
         if not environment.has_started:
             environment.has_started = True
             environment.log(_first_lines(spec, self._clock.now_ms()))
+        await self._starter.template(spec)
         try:
-            async with asyncio.timeout(max(INIT_S_MAX, float(spec.timeout_s))):
+            async with asyncio.timeout(time_s):
                 return await self._starter.start(environment)
         except TimeoutError:
-            return Answer(EXITED, wait_status=signal.SIGKILL)
+            return None
 
-    def _failed_init(self, environment: Environment, invocation: Invocation, answer: Answer, init_ms: float) -> Outcome:
-        """An initialisation that failed is the invocation's failure."""
+    async def _initialise_again(
+        self, environment: Environment, invocation: Invocation, failed: Answer | None, init_ms: float
+    ) -> Outcome:
+        """An initialisation that failed is run once more, within the invocation and its timeout.
+
+        Source: https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-ib
+        """
         spec, now_ms = environment.spec, self._clock.now_ms()
+        if failed is None:
+            environment.reset()
+            line = reports.init_report_line(spec, now_ms, init_ms=init_ms, status="timeout")
+        else:
+            first = self._judge(environment, invocation, failed)
+            line = reports.init_report_line(spec, now_ms, init_ms=init_ms, status="error", error_type=first.error_type)
+        environment.log([line, reports.start_line(spec, now_ms, invocation.request_id)])
+        began_s = self._wall.monotonic_s()
+        answer = await self._initialise(environment, time_s=spec.timeout_s)
+        if answer is not None and answer.kind == READY:
+            answer = await self._answer(environment, spec, invocation)
+        duration_ms = (self._wall.monotonic_s() - began_s) * 1000
         ended = self._judge(environment, invocation, answer)
-        lines = [
-            reports.init_report_line(spec, now_ms, init_ms=init_ms, status="error", error_type=ended.error_type),
-            reports.start_line(spec, now_ms, invocation.request_id),
-        ]
-        environment.log(lines)
-        report = Report(invocation.request_id, init_ms, None, environment.max_memory_mb, ended.status, ended.error_type)
+        if answer is None:
+            duration_ms = max(duration_ms, spec.timeout_s * 1000.0)
+        report = Report(
+            invocation.request_id, duration_ms, None, environment.max_memory_mb, ended.status, ended.error_type
+        )
         return self._concluded(environment, report, ended)
 
     def _judge(self, environment: Environment, invocation: Invocation, answer: Answer | None) -> "_Ended":
