@@ -62,6 +62,27 @@ CASES = [
         "The request must contain the parameter MessageBody.",
     ),
     (
+        "s3",
+        "CompleteMultipartUpload",
+        {"Bucket": "b", "Key": "k"},
+        "MethodNotAllowed",
+        "The specified method is not allowed against this resource.",
+    ),
+    (
+        "s3",
+        "GetObjectAttributes",
+        {"Bucket": "b", "Key": "k"},
+        "InvalidRequest",
+        "Missing required header for this request: x-amz-object-attributes",
+    ),
+    (
+        "s3",
+        "PutBucketCors",
+        {"Bucket": "b"},
+        "MissingRequestBodyError",
+        "Request body is empty.",
+    ),
+    (
         "logs",
         "CreateLogGroup",
         {"logGroupName": "a" * 3 + "*"},
@@ -93,7 +114,7 @@ def test_at_most_ten_errors_are_told():
 def test_what_the_model_allows_passes():
     validate("kinesis", "PutRecord", {"StreamName": "s", "Data": b"x", "PartitionKey": "p"})
     validate("dynamodb", "PutItem", {"TableName": "t", "Item": {"a": {"M": {"b": {"L": [{"S": "x"}]}}}}})
-    validate("s3", "PutObject", {})
+    validate("s3", "PutObject", {"Bucket": "b", "Key": "k"})
 
 
 def test_recursive_shapes_are_checked_at_depth():
@@ -112,7 +133,7 @@ def complaint(service, operation):
 @pytest.mark.parametrize("service", SERVED)
 def test_every_operation_has_a_check_that_compiles(service):
     for name, operation in service_model(service).operations.items():
-        is_refused = bool(operation.input and operation.input.required) and service != "s3"
+        is_refused = bool(operation.input and operation.input.required)
         assert bool(complaint(service, name)) == is_refused, name
 
 

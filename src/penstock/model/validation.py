@@ -26,13 +26,13 @@ class Dialect:
     """How a service says that members are wrong."""
 
     code: str
-    wording: Literal["constraints", "missing parameter", "none"] = "constraints"
+    wording: Literal["constraints", "missing parameter", "s3"] = "constraints"
 
 
 _CORAL = Dialect("ValidationException")
 _QUERY = Dialect("ValidationError")
 _DIALECTS: Mapping[str, Dialect] = {
-    "s3": Dialect("", "none"),
+    "s3": Dialect("", "s3"),
     "sqs": Dialect("MissingParameter", "missing parameter"),
     "sns": Dialect("InvalidParameter"),
     "logs": Dialect("InvalidParameterException"),
@@ -45,10 +45,11 @@ _DIALECTS: Mapping[str, Dialect] = {
 def validate(service: str, operation: str, members: Mapping[str, Any]) -> None:
     """Raises the service's validation error for members that break the model's constraints."""
     dialect = _DIALECTS.get(service, _CORAL)
-    if dialect.wording == "none":
-        return
     declared = service_model(service).operations.get(operation)
     if declared is None or declared.input is None:
+        return
+    if dialect.wording == "s3":
+        _check_s3(declared.input, members)
         return
     if dialect.wording == "missing parameter":
         _check_presence(declared.input, members, dialect)
@@ -69,6 +70,24 @@ def _check_presence(shape: Shape, members: Mapping[str, Any], dialect: Dialect) 
     for name in shape.required:
         if members.get(name) is None:
             raise ServiceError(dialect.code, f"The request must contain the parameter {name}.")
+
+
+def _check_s3(shape: Shape, members: Mapping[str, Any]) -> None:
+    """S3 says nothing of members: what is missing makes it another request, or one without a header or a body.
+
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+    """
+    for name in shape.required:
+        if members.get(name) is not None:
+            continue
+        member = shape.members[name]
+        if member.location == "header":
+            text = f"Missing required header for this request: {member.wire_name}"
+            raise ServiceError("InvalidRequest", text)
+        if member.location is None:
+            raise ServiceError("MissingRequestBodyError", "Request body is empty.")
+        text = "The specified method is not allowed against this resource."
+        raise ServiceError("MethodNotAllowed", text, status=405)
 
 
 @cache
