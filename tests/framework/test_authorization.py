@@ -35,7 +35,7 @@ S3 = Service(
 
 
 async def world_with_role(auth: str) -> World:
-    world = World(S3, iam.SERVICE)
+    world = World(S3, iam.SERVICE, is_validating=False)
     await world.call("iam", "CreateRole", RoleName="job", AssumeRolePolicyDocument=TRUST)
     world.platform.auth = auth
     return world
@@ -67,7 +67,7 @@ async def test_open_mode_only_notes_what_would_be_refused():
 @pytest.mark.parametrize(("params", "is_refused"), [({"Role": ROLE}, True), ({}, False)])
 async def test_handing_a_role_on_needs_pass_role(params, is_refused):
     access = Access({"GetObject": (pass_role("Role", "lambda.amazonaws.com"),)})
-    world = World(Service("s3", operations=[OBJECTS], access=access), iam.SERVICE)
+    world = World(Service("s3", operations=[OBJECTS], access=access), iam.SERVICE, is_validating=False)
     world.platform.auth = "enforce"
     call = world.context(principal=SESSION).call("s3", "GetObject", params)
     if not is_refused:
