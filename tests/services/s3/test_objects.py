@@ -155,3 +155,9 @@ def test_a_bucket_with_objects_is_not_deleted(world):
     gone = world.call("s3", "DeleteObjects", Bucket="bucket", Delete={"Objects": [{"Key": "k"}, {"Key": "never"}]})
     assert run(world, gone) == {"Deleted": [{"Key": "k"}, {"Key": "never"}]}
     assert run(world, world.call("s3", "DeleteBucket", Bucket="bucket")) == {}
+
+
+def test_an_object_without_a_checksum_of_the_clients_gets_s3s_own(world):
+    found = run(world, put(world, "k", b"123456789"), get(world, "k", ChecksumMode="ENABLED"))
+    assert found["ChecksumType"] == "FULL_OBJECT"
+    assert base64.b64decode(found["ChecksumCRC64NVME"]).hex() == "ae8b14860a799888"  # the catalogue's check value

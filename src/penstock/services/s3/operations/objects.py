@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from penstock.engines.checksums import DEFAULT_ALGORITHM
 from penstock.framework.context import Context
 from penstock.framework.service import operation
 from penstock.kernel.errors import ServiceError
@@ -16,7 +17,7 @@ async def put_object(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     rules.check_key(req["Key"])
     version = described(req)
     await ctx.store.read(lambda tx: state.bucket_of(tx, req))
-    received = await bodies.receive(ctx, req)
+    received = await bodies.receive(ctx, req, default_algorithm=DEFAULT_ALGORITHM)
     set_content(version, received.content)
     now_ms = ctx.clock.now_ms()
 
