@@ -6,10 +6,12 @@ Source: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 import asyncio
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 
 import orjson
 
+from penstock.engines.functions.ports import CredentialsSource, FunctionSpec
 from penstock.engines.functions.reports import RESULT_BYTES_MAX
 from penstock.engines.functions.runtime_api import ResponseTooLarge, RuntimeApi, WrongInvocation
 from penstock.gateway.http import HttpLimits, HttpServer
@@ -20,6 +22,7 @@ from penstock.protocol.messages import HttpRequest, HttpResponse
 _PATH = re.compile(r"/2018-06-01/runtime/(?:invocation/(?P<id>[^/]+)/(?P<end>response|error)|(?P<rest>.+))")
 _BODY_BYTES_MAX = RESULT_BYTES_MAX + MIB
 _LIMITS = HttpLimits(idle_s=24 * 3600, body_s=900)
+_LAST_MS = 253_402_300_799_000
 _JSON = ("Content-Type", "application/json")
 
 
@@ -29,6 +32,8 @@ class HttpRuntimeFaces:
     def __init__(self, *, now_ms: Callable[[], int]) -> None:
         self._now_ms = now_ms
         self._servers: dict[str, HttpServer] = {}
+        self._credentials: dict[str, tuple[FunctionSpec, CredentialsSource]] = {}
+        self._credentials_address = ""
         self._closing: set[asyncio.Task[None]] = set()
 
     async def open(self, api: RuntimeApi) -> str:
@@ -37,6 +42,34 @@ class HttpRuntimeFaces:
         address = f"127.0.0.1:{await server.start('127.0.0.1', 0)}"
         self._servers[address] = server
         return address
+
+    async def open_credentials(self, token: str, spec: FunctionSpec, source: CredentialsSource) -> str:
+        """One address for all functions; the token says whose credentials are asked for.
+
+        Source: https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html
+        """
+        self._credentials[token] = spec, source
+        if not self._credentials_address:
+            server = HttpServer(self._give_credentials, now_ms=self._now_ms, limits=_LIMITS)
+            self._credentials_address = address = f"127.0.0.1:{await server.start('127.0.0.1', 0)}"
+            self._servers[address] = server
+        return f"http://{self._credentials_address}/v1/credentials"
+
+    async def _give_credentials(self, request: HttpRequest) -> HttpResponse:
+        token = request.headers.get("authorization", "")
+        found = self._credentials.get(token)
+        if found is None:
+            return _answer(401, {"code": "Unauthorized", "message": "Unauthorized"})
+        spec, source = found
+        given = await source.credentials_for(spec)
+        expires = datetime.fromtimestamp(min(given.expires_ms, _LAST_MS) / 1000, UTC)
+        body = {
+            "AccessKeyId": given.access_key_id,
+            "SecretAccessKey": given.secret_access_key,
+            "Token": given.session_token,
+            "Expiration": expires.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+        return _answer(200, body)
 
     def close(self, address: str) -> None:
         """Stop serving; whatever still waits there is cut off."""

@@ -45,6 +45,8 @@ class FakePool:
         self.invoked: list[tuple[FunctionSpec, Invocation]] = []
         self.warmed: list[FunctionSpec] = []
         self.retired: list[str] = []
+        self.snapshots: list[FunctionSpec] = []
+        self.snapshot_failure = ""
         self.handler: Callable[[FunctionSpec, Invocation], Outcome] = _echo
 
     async def invoke(self, spec: FunctionSpec, invocation: Invocation) -> Outcome:
@@ -53,6 +55,10 @@ class FakePool:
 
     async def warm(self, spec: FunctionSpec) -> None:
         self.warmed.append(spec)
+
+    async def snapshot(self, spec: FunctionSpec) -> str:
+        self.snapshots.append(spec)
+        return self.snapshot_failure
 
     async def retire(self, function_arn: str) -> None:
         self.retired.append(function_arn)

@@ -100,7 +100,7 @@ async def test_a_function_finds_awss_environment(bench):
     ],
 )
 async def test_a_failure_is_told_as_aws_tells_it(bench, monkeypatch, source, settings, status, error_type, text):
-    monkeypatch.setattr("penstock.engines.functions.pool.INIT_S_MAX", 1)
+    monkeypatch.setattr("penstock.engines.functions.running.INIT_S_MAX", 1)
     async with bench() as b:
         spec = b.spec(source, **settings)
         outcome = await b.run(spec)

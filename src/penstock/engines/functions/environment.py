@@ -20,7 +20,7 @@ from penstock.engines.sandbox import snapshots
 from penstock.engines.sandbox.cgroups import Group
 from penstock.kernel.clock import Clock
 
-READY, RESULT, ERROR, INIT_ERROR, OVERSIZE, EXITED = 0, 1, 2, 3, 4, 5
+READY, RESULT, ERROR, INIT_ERROR, OVERSIZE, EXITED, RESTORE_ERROR = 0, 1, 2, 3, 4, 5, 6
 FROM_RUNTIME = struct.Struct("!BI")
 TO_RUNTIME = struct.Struct("!II")
 FREEZE_AFTER_S = 0.02
@@ -117,11 +117,17 @@ class Environment:
         self.state = next_state(self.state, event)
 
     async def start(
-        self, template: snapshots.Template, request: dict[str, object], *, channel: Channel | None = None
+        self,
+        template: snapshots.ForkServer,
+        request: dict[str, object],
+        *,
+        channel: Channel | None = None,
+        control: socket.socket | None = None,
     ) -> Answer:
         """Fork the process and wait until the function is initialised, has failed or has ended.
 
         channel   how its runtime is reached, if not over the pipe that every process gets
+        control   the process's end, where it is to become a snapshot
         """
         self.on("start")
         loop = asyncio.get_running_loop()
@@ -137,7 +143,8 @@ class Environment:
                 ours.close()
             channel.attach(self._on_answer)
             self._channel = channel
-            self._child = await template.fork(request, [theirs.fileno(), output_write, log_write])
+            own = [] if control is None else [control.fileno()]
+            self._child = await template.fork(request, [theirs.fileno(), output_write, log_write, *own])
         except BaseException:
             self.reset()
             raise
@@ -232,6 +239,13 @@ class Environment:
             at = text.find(b"VmHWM:")
             if at >= 0:
                 self.max_memory_mb = max(self.max_memory_mb, int(text[at + 6 : at + 24].split()[0]) // 1024)
+
+    @property
+    def resident_mb(self) -> int:
+        """What its runtime's process holds in memory now."""
+        with contextlib.suppress(OSError, IndexError, ValueError), open(f"/proc/{self._main_pid()}/statm") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
+        return 0
 
     def _main_pid(self) -> int:
         """The runtime's process: in a sandbox the first child of the one that was forked."""

@@ -8,7 +8,6 @@ only wait (or call each other) don't starve.
 import asyncio
 import contextlib
 import os
-import re
 import shutil
 from collections import Counter, deque
 from collections.abc import Callable
@@ -16,29 +15,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from penstock.engines.functions import reports
 from penstock.engines.functions.concurrency import Concurrency
-from penstock.engines.functions.environment import (
-    ERROR,
-    INIT_ERROR,
-    OVERSIZE,
-    READY,
-    RESULT,
-    Answer,
-    Environment,
-)
+from penstock.engines.functions.environment import Environment
 from penstock.engines.functions.ports import CredentialsSource, FunctionSpec, Invocation, LogSink, Outcome
-from penstock.engines.functions.reports import Report, Status
+from penstock.engines.functions.running import Runner
 from penstock.engines.functions.runtime_api import RuntimeFaces
-from penstock.engines.functions.runtimes import find_runtime
+from penstock.engines.functions.snapstart import FunctionSnapshots, Held, SnapshotFailed
 from penstock.engines.functions.starting import Isolation, Starter
 from penstock.kernel.clock import Clock
 from penstock.kernel.entropy import Entropy
 from penstock.kernel.errors import Unavailable
 from penstock.kernel.units import MIB, MINUTE_MS
 
-INIT_S_MAX = 10.0
-"""Source: https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html"""
 IDLE_S_MAX = 600.0
 SWEEP_S = 15.0
 GROW_S = 0.1
@@ -92,6 +80,8 @@ class LocalFunctionPool:
             isolation=isolation,
             faces=faces,
         )
+        self._snapshots = FunctionSnapshots(self._make_snapshot, self._end)
+        self._runner = Runner(self._starter, snapshot_of=self._snapshots.get, clock=clock, wall=wall)
         cores = os.cpu_count() or 1
         self._hard_max = max_environments or max(16, (memory_mb or _half_of_memory_mb()) // ENVIRONMENT_MB)
         self._soft_max = min(self._hard_max, max(8, 4 * cores))
@@ -110,13 +100,14 @@ class LocalFunctionPool:
         (work_dir / "environments").mkdir(mode=0o755, parents=True, exist_ok=True)
 
     async def invoke(self, spec: FunctionSpec, invocation: Invocation) -> Outcome:
-        """Run it in a warm environment or a new one. Raises Throttled, Unavailable."""
+        """Run it in a warm environment or a new one. Raises Throttled, RestoreFailed, Unavailable."""
         function = spec.arn.removesuffix(f":{spec.version}")
         self._concurrency.on_start(spec.account_id, function, spec.reserved_concurrency)
         try:
             environment = await self._acquire(spec)
             try:
-                return await self._run(environment, spec, invocation)
+                self._counts["warm" if environment.is_initialised else "cold"] += 1
+                return await self._runner.run(environment, spec, invocation)
             finally:
                 self._release(environment)
         finally:
@@ -127,6 +118,25 @@ class LocalFunctionPool:
         with contextlib.suppress(Unavailable, OSError):
             await self._starter.template(spec)
 
+    async def snapshot(self, spec: FunctionSpec) -> str:
+        """Initialise a SnapStart version ahead of its invocations; AWS's reason code where that failed."""
+        if not self._starter.is_restorable(spec):
+            return ""
+        try:
+            await self._snapshots.get(spec)
+        except SnapshotFailed as failure:
+            return failure.reason_code
+        return ""
+
+    async def _make_snapshot(self, spec: FunctionSpec) -> Held:
+        environment = self._new(spec)
+        reason = await self._runner.initialise_ahead(environment, kind="snap-start")
+        server = self._starter.take_snapshot(environment)
+        if reason or server is None:
+            self._end(environment)
+            raise SnapshotFailed(reason or "FunctionError.RuntimeInitError")
+        return Held(environment, server)
+
     async def retire(self, function_arn: str) -> None:
         """End a deleted or replaced function's environments: idle ones now, busy ones when they are done."""
         self._retired[function_arn] = self._retired.get(function_arn, 0) + 1
@@ -134,6 +144,7 @@ class LocalFunctionPool:
             for environment in [item for item in environments if _is_of(item.spec, function_arn)]:
                 environments.remove(environment)
                 self._end(environment)
+        self._snapshots.retire(lambda spec: _is_of(spec, function_arn))
 
     def status(self) -> dict[str, object]:
         """Environments, templates and isolation, for people."""
@@ -145,6 +156,7 @@ class LocalFunctionPool:
             "waiting": len(self._waiters),
             "environments_max": self._hard_max,
             "templates": self._starter.loaded(),
+            "snapshots": self._snapshots.loaded(),
             "starts": dict(self._counts),
         }
 
@@ -153,6 +165,7 @@ class LocalFunctionPool:
         for timer in (self._growing, self._sweeping):
             if timer is not None:
                 timer.cancel()
+        self._snapshots.close()
         for environment in list(self._environments):
             self._end(environment)
         await self._starter.close()
@@ -310,132 +323,9 @@ class LocalFunctionPool:
                     self._end(environment)
         self._idle = {key: environments for key, environments in self._idle.items() if environments}
         self._starter.sweep()
+        self._snapshots.sweep()
         if self._environments:
             self._watch_age()
-
-    # Running
-
-    async def _run(self, environment: Environment, spec: FunctionSpec, invocation: Invocation) -> Outcome:
-        environment.tail = b""
-        is_cold = not environment.is_initialised
-        self._counts["cold" if is_cold else "warm"] += 1
-        init_ms: float | None = None
-        if is_cold:
-            began_s = self._wall.monotonic_s()
-            ready = await self._initialise(environment, time_s=INIT_S_MAX)
-            init_ms = (self._wall.monotonic_s() - began_s) * 1000
-            if ready is None or ready.kind != READY:
-                return await self._initialise_again(environment, invocation, ready, init_ms)
-        environment.log([reports.start_line(spec, self._clock.now_ms(), invocation.request_id)])
-        began_s = self._wall.monotonic_s()
-        answer_or_none = await self._answer(environment, spec, invocation)
-        duration_ms = (self._wall.monotonic_s() - began_s) * 1000
-        ended = self._judge(environment, invocation, answer_or_none)
-        if answer_or_none is None:
-            duration_ms = max(duration_ms, spec.timeout_s * 1000.0)
-        report = Report(
-            invocation.request_id, duration_ms, init_ms, environment.max_memory_mb, ended.status, ended.error_type
-        )
-        return self._concluded(environment, report, ended)
-
-    async def _answer(self, environment: Environment, spec: FunctionSpec, invocation: Invocation) -> Answer | None:
-        """None when its time ran out."""
-        deadline_ms = self._wall.now_ms() + spec.timeout_s * 1000
-        try:
-            async with asyncio.timeout(spec.timeout_s):
-                return await environment.invoke(invocation, deadline_ms=deadline_ms)
-        except TimeoutError:
-            return None
-
-    async def _initialise(self, environment: Environment, *, time_s: float) -> Answer | None:
-        """Start the process and run the function's own initialisation; None when the time for that ran out.
-
-        Its packages' template comes first: that is the node's affair, not the function's.
-        """
-        spec = environment.spec
-        if not environment.has_started:
-            environment.has_started = True
-            environment.log(_first_lines(spec, self._clock.now_ms()))
-        await self._starter.template(spec)
-        try:
-            async with asyncio.timeout(time_s):
-                return await self._starter.start(environment)
-        except TimeoutError:
-            return None
-
-    async def _initialise_again(
-        self, environment: Environment, invocation: Invocation, failed: Answer | None, init_ms: float
-    ) -> Outcome:
-        """An initialisation that failed is run once more, within the invocation and its timeout.
-
-        Source: https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-ib
-        """
-        spec, now_ms = environment.spec, self._clock.now_ms()
-        if failed is None:
-            environment.reset()
-            line = reports.init_report_line(spec, now_ms, init_ms=init_ms, status="timeout")
-        else:
-            first = self._judge(environment, invocation, failed)
-            line = reports.init_report_line(spec, now_ms, init_ms=init_ms, status="error", error_type=first.error_type)
-        environment.log([line, reports.start_line(spec, now_ms, invocation.request_id)])
-        began_s = self._wall.monotonic_s()
-        answer = await self._initialise(environment, time_s=spec.timeout_s)
-        if answer is not None and answer.kind == READY:
-            answer = await self._answer(environment, spec, invocation)
-        duration_ms = (self._wall.monotonic_s() - began_s) * 1000
-        ended = self._judge(environment, invocation, answer)
-        if answer is None:
-            duration_ms = max(duration_ms, spec.timeout_s * 1000.0)
-        report = Report(
-            invocation.request_id, duration_ms, None, environment.max_memory_mb, ended.status, ended.error_type
-        )
-        return self._concluded(environment, report, ended)
-
-    def _judge(self, environment: Environment, invocation: Invocation, answer: Answer | None) -> "_Ended":
-        spec, request_id = environment.spec, invocation.request_id
-        if answer is None:
-            text = reports.timeout_text(spec.timeout_s)
-            environment.log([f"{_iso(self._clock.now_ms())} {request_id} {text}\n\n"])
-            environment.reset()
-            return _Ended("timeout", reports.platform_error(request_id, "Sandbox.Timedout", text), "Sandbox.Timedout")
-        if answer.kind == RESULT:
-            return _Ended("success", answer.body, "")
-        if answer.kind == OVERSIZE:
-            return _Ended("error", reports.too_large_error(), "Function.ResponseSizeTooLarge")
-        if answer.kind in (ERROR, INIT_ERROR):
-            if answer.kind == INIT_ERROR:
-                environment.reset()
-            return _Ended("error", answer.body, _error_type(answer.body))
-        killed = environment.group is not None and environment.group.was_out_of_memory()
-        is_out_of_memory = environment.is_out_of_memory or killed
-        text = reports.exit_text(answer.wait_status)
-        environment.reset()
-        error_type = "Runtime.OutOfMemory" if is_out_of_memory else "Runtime.ExitError"
-        if is_out_of_memory:
-            environment.max_memory_mb = spec.memory_mb
-        return _Ended("crash", reports.platform_error(request_id, "Runtime.ExitError", text), error_type)
-
-    def _concluded(self, environment: Environment, report: Report, ended: "_Ended") -> Outcome:
-        environment.log(reports.end_lines(environment.spec, self._clock.now_ms(), report))
-        return Outcome(
-            payload=ended.payload,
-            function_error=None if ended.status == "success" else "Unhandled",
-            status=ended.status,
-            log_tail=environment.tail,
-            duration_ms=report.duration_ms,
-            billed_ms=report.billed_ms,
-            init_ms=report.init_ms,
-            max_memory_mb=report.max_memory_mb,
-            is_cold=report.init_ms is not None,
-            error_type=ended.error_type,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Ended:
-    status: Status
-    payload: bytes
-    error_type: str
 
 
 class _CpuMeter:
@@ -455,30 +345,12 @@ class _CpuMeter:
         return (idle - before[0]) / max(total - before[1], 1)
 
 
-def _first_lines(spec: FunctionSpec, now_ms: int) -> list[str]:
-    found = find_runtime(spec.runtime)
-    warning = "" if isinstance(found, str) else found.warning
-    return [reports.init_start_line(spec, now_ms), *([f"[WARNING] {warning}\n"] if warning else [])]
-
-
 def _day(now_ms: int) -> str:
     return datetime.fromtimestamp(now_ms / 1000, UTC).strftime(_STREAM_DAY)
 
 
-def _iso(now_ms: int) -> str:
-    return datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def _is_of(spec: FunctionSpec, function_arn: str) -> bool:
     return spec.arn == function_arn or spec.arn.startswith(f"{function_arn}:")
-
-
-_ERROR_TYPE = re.compile(rb'"errorType"\s*:\s*"([^"\\]{1,200})"')
-
-
-def _error_type(body: bytes) -> str:
-    found = _ERROR_TYPE.search(body)
-    return found[1].decode("utf-8", "replace") if found else ""
 
 
 def _half_of_memory_mb() -> int:

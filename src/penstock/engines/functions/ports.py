@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from penstock.kernel.errors import Unavailable
+
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
@@ -21,6 +23,7 @@ class FunctionSpec:
     arn           qualified as it was published; `version` is $LATEST or a number
     code_dir      an unpacked, read-only folder: /var/task; layer_dirs, merged in order: /opt
     environment   the user's variables
+    snap_start    its environments are forks of one that was initialised when the version was published
     """
 
     id: str
@@ -42,6 +45,7 @@ class FunctionSpec:
     log_group: str = ""
     log_format: Literal["Text", "JSON"] = "Text"
     reserved_concurrency: int | None = None
+    snap_start: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class Invocation:
 class Outcome:
     """How an invocation ended, with what AWS would have billed.
 
+    restore_ms      how long a SnapStart environment took to be restored
     function_error  None for success, else X-Amz-Function-Error (`Unhandled`)
     billed_ms       ceil(duration + init); log_tail  the last 4 KiB of its log
     """
@@ -73,6 +78,7 @@ class Outcome:
     max_memory_mb: int
     is_cold: bool
     error_type: str = ""
+    restore_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,14 @@ class Throttled(Exception):
         self.reason = reason
 
 
+class RestoreFailed(Unavailable):
+    """A SnapStart environment couldn't be restored: its hook failed, or ran beyond its time."""
+
+    def __init__(self, *, is_timeout: bool) -> None:
+        super().__init__("timeout" if is_timeout else "error")
+        self.is_timeout = is_timeout
+
+
 class LogSink(Protocol):
     def write(self, spec: FunctionSpec, stream: str, lines: Sequence[LogLine]) -> None:
         """Take log lines; never waits. Lines in flight may be lost in a crash, as on AWS."""
@@ -103,10 +117,13 @@ class FunctionPool(Protocol):
     """Environments of all functions on this node."""
 
     async def invoke(self, spec: FunctionSpec, invocation: Invocation) -> Outcome:
-        """Run it in a warm environment or a new one. Raises Throttled."""
+        """Run it in a warm environment or a new one. Raises Throttled, RestoreFailed."""
 
     async def warm(self, spec: FunctionSpec) -> None:
         """Prepare what makes the first start of `spec` fast (its packages' template); best effort."""
+
+    async def snapshot(self, spec: FunctionSpec) -> str:
+        """Initialise a SnapStart version; its environments are forks of it. Why it failed: AWS's reason code, or ""."""
 
     async def retire(self, function_arn: str) -> None:
         """End a deleted or replaced function's environments when they are idle."""

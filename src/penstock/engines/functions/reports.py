@@ -27,11 +27,13 @@ class Report:
     max_memory_mb: int
     status: Status = "success"
     error_type: str = ""
+    restore_ms: float | None = None
+    hook_ms: float = 0.0
 
     @property
     def billed_ms(self) -> int:
-        """AWS rounds the sum of both up to a whole millisecond; nothing is free."""
-        return max(1, math.ceil(round(self.duration_ms + (self.init_ms or 0.0), 2)))
+        """AWS rounds the sum up to a whole millisecond; nothing is free. Of a restore only the hooks are billed."""
+        return max(1, math.ceil(round(self.duration_ms + (self.init_ms or 0.0) + self.hook_ms, 2)))
 
 
 def system_line(spec: FunctionSpec, now_ms: int, kind: str, record: dict[str, object]) -> str:
@@ -40,22 +42,53 @@ def system_line(spec: FunctionSpec, now_ms: int, kind: str, record: dict[str, ob
     return json.dumps({"time": time, "type": f"platform.{kind}", "record": record}, separators=(",", ":"))
 
 
-def init_start_line(spec: FunctionSpec, now_ms: int) -> str:
-    version = f"{spec.runtime.replace('python', 'python:', 1)}.v1"
-    arn = f"arn:aws:lambda:{spec.region}::runtime:{hashlib.sha256(version.encode()).hexdigest()}"
+def init_start_line(spec: FunctionSpec, now_ms: int, *, kind: str = "on-demand") -> str:
+    version, arn = _runtime_version(spec)
     if spec.log_format == "JSON":
         record: dict[str, object] = {
-            "initializationType": "on-demand", "phase": "init", "runtimeVersion": version, "runtimeVersionArn": arn,
+            "initializationType": kind, "phase": "init", "runtimeVersion": version, "runtimeVersionArn": arn,
             "functionName": spec.name, "functionVersion": spec.version,
         }  # fmt: skip
         return system_line(spec, now_ms, "initStart", record)
     return f"INIT_START Runtime Version: {version}\tRuntime Version ARN: {arn}\n"
 
 
-def init_report_line(spec: FunctionSpec, now_ms: int, *, init_ms: float, status: str, error_type: str = "") -> str:
+def restore_start_line(spec: FunctionSpec, now_ms: int) -> str:
+    version, arn = _runtime_version(spec)
     if spec.log_format == "JSON":
         record: dict[str, object] = {
-            "initializationType": "on-demand", "phase": "init", "status": status,
+            "runtimeVersion": version, "runtimeVersionArn": arn,
+            "functionName": spec.name, "functionVersion": spec.version,
+        }  # fmt: skip
+        return system_line(spec, now_ms, "restoreStart", record)
+    return f"RESTORE_START Runtime Version: {version}\tRuntime Version ARN: {arn}\n"
+
+
+def restore_report_line(spec: FunctionSpec, now_ms: int, *, restore_ms: float, status: str) -> str:
+    if spec.log_format == "JSON":
+        record: dict[str, object] = {"status": status, "metrics": {"durationMs": round(restore_ms, 3)}}
+        return system_line(spec, now_ms, "restoreReport", record)
+    text = f"RESTORE_REPORT Restore Duration: {restore_ms:.2f} ms"
+    return text + ("" if status == "success" else f"\tStatus: {status}") + "\n"
+
+
+def _runtime_version(spec: FunctionSpec) -> tuple[str, str]:
+    version = f"{spec.runtime.replace('python', 'python:', 1)}.v1"
+    return version, f"arn:aws:lambda:{spec.region}::runtime:{hashlib.sha256(version.encode()).hexdigest()}"
+
+
+def init_report_line(
+    spec: FunctionSpec,
+    now_ms: int,
+    *,
+    init_ms: float,
+    status: str,
+    error_type: str = "",
+    kind: str = "on-demand",
+) -> str:
+    if spec.log_format == "JSON":
+        record: dict[str, object] = {
+            "initializationType": kind, "phase": "init", "status": status,
             "metrics": {"durationMs": round(init_ms, 3)},
         }  # fmt: skip
         return system_line(spec, now_ms, "initReport", record | ({"errorType": error_type} if error_type else {}))
@@ -79,6 +112,9 @@ def end_lines(spec: FunctionSpec, now_ms: int, report: Report) -> list[str]:
     )
     if report.init_ms is not None:
         text += f"Init Duration: {report.init_ms:.2f} ms\t"
+    if report.restore_ms is not None:
+        hook_ms = math.ceil(report.hook_ms)
+        text += f"Restore Duration: {report.restore_ms:.2f} ms\tBilled Restore Duration: {hook_ms} ms\t"
     if report.status == "timeout":
         text += "Status: timeout"
     elif report.status == "crash":
@@ -93,6 +129,9 @@ def _report_json(spec: FunctionSpec, now_ms: int, report: Report) -> str:
     }  # fmt: skip
     if report.init_ms is not None:
         metrics["initDurationMs"] = round(report.init_ms, 3)
+    if report.restore_ms is not None:
+        metrics["restoreDurationMs"] = round(report.restore_ms, 3)
+        metrics["billedRestoreDurationMs"] = math.ceil(report.hook_ms)
     status = "error" if report.status == "crash" else report.status
     record: dict[str, object] = {"requestId": report.request_id, "metrics": metrics, "status": status}
     if report.error_type and status != "success":

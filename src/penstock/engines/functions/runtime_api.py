@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from penstock.engines.functions.environment import ERROR, INIT_ERROR, OVERSIZE, READY, RESULT, Answer
+from penstock.engines.functions.ports import CredentialsSource, FunctionSpec
 from penstock.engines.functions.reports import RESULT_BYTES_MAX
 
 
@@ -84,5 +85,8 @@ class RuntimeFaces(Protocol):
 
     async def open(self, api: RuntimeApi) -> str:
         """Serve it; answers host:port."""
+
+    async def open_credentials(self, token: str, spec: FunctionSpec, source: CredentialsSource) -> str:
+        """Serve the credentials of the function's role to whoever shows the token; answers the URL."""
 
     def close(self, address: str) -> None: ...

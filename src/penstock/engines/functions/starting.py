@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import json
 import os
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +17,11 @@ from penstock.engines.functions.environment import INIT_ERROR, Answer, Environme
 from penstock.engines.functions.ports import CredentialsSource, FunctionSpec
 from penstock.engines.functions.runtime_api import RuntimeApi, RuntimeFaces
 from penstock.engines.functions.runtimes import Runtime, find_runtime
+from penstock.engines.functions.snapstart import Held
 from penstock.engines.sandbox import snapshots
 from penstock.engines.sandbox.cgroups import Cgroups
 from penstock.engines.sandbox.places import root_mounts
-from penstock.engines.sandbox.snapshots import Template
+from penstock.engines.sandbox.snapshots import FunctionSnapshot, Template
 from penstock.kernel.clock import Clock
 from penstock.kernel.entropy import Entropy
 from penstock.kernel.errors import Unavailable
@@ -30,6 +32,10 @@ CLOSE_TURNS_MAX = 50
 UID_FIRST = 100_000
 UIDS = 50_000
 MEMORY_FLOOR_MB = 24
+SNAP_START = "snap-start"
+NEVER_MS = 1 << 60
+_OWN_VARIABLES = ("AWS_LAMBDA_LOG_STREAM_NAME", "TMPDIR")
+"""What differs between the environments of one snapshot."""
 _LIBRARY_DIRS = (
     *("/var/lang/lib", "/lib64", "/usr/lib64", "/var/runtime", "/var/runtime/lib", "/var/task", "/var/task/lib"),
     "/opt/lib",
@@ -60,20 +66,58 @@ class Starter:
         self._faces = faces
         self._templates: dict[str, asyncio.Task[Template]] = {}
         self._next_uid = 0
+        self._made: dict[Environment, FunctionSnapshot] = {}
+        self._tokens: dict[str, str] = {}
         self._closing: set[asyncio.Task[None]] = set()
         (work_dir / "view").mkdir(mode=0o755, parents=True, exist_ok=True)
 
-    async def start(self, environment: Environment) -> Answer:
-        """Fork the environment's process and let the function initialise itself."""
+    async def start(self, environment: Environment, *, kind: str = "on-demand") -> Answer:
+        """Fork the environment's process and let the function initialise itself.
+
+        kind   the initialization type; of snap-start it becomes a snapshot (take_snapshot)
+        """
         template = await self.template(environment.spec)
-        request = await self._request(environment, template)
+        request = await self._request(environment, shared_mb=template.resident_mb, kind=kind)
         template.used_s = self._wall.monotonic_s()
         found = find_runtime(environment.spec.runtime)
         if isinstance(found, str):
             return Answer(INIT_ERROR, _entrypoint_error(found))
+        if found.kind == "python" and kind == SNAP_START:
+            return await self._start_snapshot(environment, template, request)
         if found.kind == "python":
             return await environment.start(template, request)
         return await self._start_other(environment, template, request, found)
+
+    def is_restorable(self, spec: FunctionSpec) -> bool:
+        """Whether environments are forks of a snapshot: of Python only; others are initialised each by itself."""
+        found = find_runtime(spec.runtime)
+        return spec.snap_start and not isinstance(found, str) and found.kind == "python"
+
+    async def _start_snapshot(self, environment: Environment, template: Template, request: dict[str, object]) -> Answer:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        server = FunctionSnapshot(control=ours)
+        server.listen()
+        self._made[environment] = server
+        with theirs:
+            return await environment.start(template, request, control=theirs)
+
+    def take_snapshot(self, environment: Environment) -> FunctionSnapshot | None:
+        """What `start` made of it; None where it didn't come that far."""
+        server = self._made.pop(environment, None)
+        if server is not None and not environment.is_initialised:
+            server.close()
+            return None
+        if server is not None:
+            server.shared_mb = environment.resident_mb
+        return server
+
+    async def restore(self, environment: Environment, held: Held) -> Answer:
+        """A fork of the snapshot as this environment."""
+        request = await self._request(environment, shared_mb=held.server.shared_mb, kind=SNAP_START)
+        variables = cast(dict[str, str], request["environment"])
+        held.server.used_s = self._wall.monotonic_s()
+        own = {name: variables[name] for name in _OWN_VARIABLES if name in variables}
+        return await environment.start(held.server, {**request, "environment": own})
 
     async def _start_other(
         self, environment: Environment, template: Template, request: dict[str, object], found: Runtime
@@ -129,26 +173,23 @@ class Starter:
                 return
             await self._wall.sleep(0.01)
 
-    async def _request(self, environment: Environment, template: Template) -> dict[str, object]:
-        """What the template needs to know to make the environment."""
+    async def _request(self, environment: Environment, *, shared_mb: int, kind: str) -> dict[str, object]:
+        """What whoever forks it needs to know to make the environment."""
         spec = environment.spec
-        credentials = await self._credentials.credentials_for(spec)
-        environment.credentials_expire_ms = credentials.expires_ms
         runtime_dir = packages.runtime_dir(str(self._work_dir))
         opt_dir = packages.merged_layers(spec.layer_dirs, str(self._work_dir))
         variables = {
             **_base_variables(spec, environment.stream),
             **spec.environment,
-            "AWS_ACCESS_KEY_ID": credentials.access_key_id,
-            "AWS_SECRET_ACCESS_KEY": credentials.secret_access_key,
-            "AWS_SESSION_TOKEN": credentials.session_token,
+            **await self._credential_variables(environment, kind),
+            "AWS_LAMBDA_INITIALIZATION_TYPE": kind,
         }
         variables.setdefault("AWS_ENDPOINT_URL", self._endpoint())
         request: dict[str, object] = {
             "environment": variables,
             "handler": spec.handler,
             "log_format": spec.log_format,
-            "cgroup_files": self._grouped(environment, template),
+            "cgroup_files": self._grouped(environment, shared_mb),
         }
         if self.isolation != "sandbox":
             opt = _python_dirs(opt_dir)
@@ -164,6 +205,29 @@ class Starter:
             "task_root": "/var/task",
         }
 
+    async def _credential_variables(self, environment: Environment, kind: str) -> dict[str, str]:
+        """The role's credentials, or for SnapStart where they are to be had: a snapshot outlives any of them.
+
+        Source: https://docs.aws.amazon.com/lambda/latest/dg/snapstart-activate.html
+        """
+        spec = environment.spec
+        if kind == SNAP_START and self._faces is not None:
+            environment.credentials_expire_ms = NEVER_MS
+            token = self._tokens.setdefault(spec.id, self._entropy.token_hex(32))
+            return {
+                "AWS_CONTAINER_CREDENTIALS_FULL_URI": await self._faces.open_credentials(
+                    token, spec, self._credentials
+                ),
+                "AWS_CONTAINER_AUTHORIZATION_TOKEN": token,
+            }
+        credentials = await self._credentials.credentials_for(spec)
+        environment.credentials_expire_ms = credentials.expires_ms
+        return {
+            "AWS_ACCESS_KEY_ID": credentials.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": credentials.secret_access_key,
+            "AWS_SESSION_TOKEN": credentials.session_token,
+        }
+
     def _mounts(self, environment: Environment) -> dict[str, object]:
         """The environment's own places, and a user of its own to whom /tmp belongs."""
         uid = UID_FIRST + self._next_uid % UIDS
@@ -175,12 +239,12 @@ class Starter:
             "uid": uid,
         }
 
-    def _grouped(self, environment: Environment, template: Template) -> list[str]:
-        """The control groups that the process joins. What it shares with its template counts, as it would on AWS."""
+    def _grouped(self, environment: Environment, shared_mb: int) -> list[str]:
+        """The control groups that the process joins. What it shares counts for it too, as it would on AWS."""
         self.retire(environment)
         if not self._cgroups.can_limit_memory:
             return []
-        memory_mb = max(environment.spec.memory_mb - template.resident_mb, MEMORY_FLOOR_MB)
+        memory_mb = max(environment.spec.memory_mb - shared_mb, MEMORY_FLOOR_MB)
         environment.memory_bytes_max = memory_mb * MIB
         # What is in /tmp counts against the group too; the environment watches its own memory within it.
         tmp_mb = environment.spec.ephemeral_mb if self.isolation == "sandbox" else 0
@@ -258,7 +322,6 @@ def _base_variables(spec: FunctionSpec, stream: str) -> dict[str, str]:
         "AWS_LAMBDA_LOG_GROUP_NAME": spec.log_group or f"/aws/lambda/{spec.name}",
         "AWS_LAMBDA_LOG_STREAM_NAME": stream,
         "AWS_LAMBDA_LOG_FORMAT": spec.log_format,
-        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
         "AWS_EXECUTION_ENV": f"AWS_Lambda_{spec.runtime}",
         "AWS_REGION": spec.region,
         "AWS_DEFAULT_REGION": spec.region,

@@ -8,12 +8,18 @@ Source: https://man7.org/linux/man-pages/man7/namespaces.7.html
 import contextlib
 import ctypes
 import os
+import platform
+import shutil
+import signal
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWPID = 0x00020000, 0x04000000, 0x08000000, 0x20000000
+CLONE_NEWUSER = 0x10000000
+SYS_CLONE = 220 if platform.machine() == "aarch64" else 56
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 32, 4096, 16384, 1 << 18
-PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 24, 38
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 4, 24, 38
+CAPABILITY_VERSION = 0x20080522
 CAPABILITY_MAX = 63
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _OWN_PIDS: list[int] = []
@@ -30,11 +36,12 @@ def die_with_parent() -> None:
     _LIBC.prctl(PR_SET_PDEATHSIG, 9, 0, 0, 0)
 
 
-def join_cgroups(files: Sequence[str]) -> None:
+def join_cgroups(files: Sequence[str], pid: int = 0) -> None:
+    """Put a process into its groups; 0: this one."""
     for path in files:
         fd = os.open(path, os.O_WRONLY)
         try:
-            os.write(fd, b"0")
+            os.write(fd, b"%d" % pid)
         finally:
             os.close(fd)
 
@@ -89,6 +96,54 @@ def isolate(mounts: Mapping[str, Any]) -> None:
     mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV)
     _LIBC.sethostname(b"169-254-0-1", 11)
     _drop_privileges(mounts["uid"])
+
+
+def fork_apart() -> int:
+    """Fork a process that has no privilege: the child is alone in namespaces that belong to it (`isolate_again`).
+
+    As os.fork, but for the C library's own handlers, which run at the child's next os.fork.
+    Source: https://man7.org/linux/man-pages/man7/user_namespaces.7.html
+    """
+    _LIBC.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # a process that changed its user may not write its own uid_map else
+    flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | signal.SIGCHLD
+    ctypes.pythonapi.PyOS_BeforeFork()
+    pid: int = _LIBC.syscall(SYS_CLONE, ctypes.c_ulong(flags), None, None, None, None)
+    number = ctypes.get_errno()
+    if pid == 0:
+        ctypes.pythonapi.PyOS_AfterFork_Child()
+        return 0
+    ctypes.pythonapi.PyOS_AfterFork_Parent()
+    if pid < 0:
+        raise OSError(number, f"clone: {os.strerror(number)}")
+    return pid
+
+
+def isolate_again(tmp_mb: int, uid: int) -> None:
+    """In a child of fork_apart: a /tmp and a /proc of its own, what was in /tmp copied; then no privilege is left.
+
+    uid   who its parent is: it knows no users before it has said so
+    """
+    for name, line in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{uid} {uid} 1")):
+        fd = os.open(f"/proc/self/{name}", os.O_WRONLY)
+        try:
+            os.write(fd, line.encode())
+        finally:
+            os.close(fd)
+    mount("none", "/", None, MS_REC | MS_PRIVATE)
+    before = os.open("/tmp", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    options = f"size={tmp_mb}m,mode=700,uid={uid},gid={uid}"
+    mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, options)
+    if os.listdir(before):
+        shutil.copytree(f"/proc/self/fd/{before}/", "/tmp", symlinks=True, dirs_exist_ok=True)
+    os.close(before)
+    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV)
+    _drop_capabilities()
+
+
+def _drop_capabilities() -> None:
+    """All of them, and none can come back: no_new_privs is inherited."""
+    header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0)
+    _check(_LIBC.capset(header, (ctypes.c_uint32 * 6)()), "capset")
 
 
 def _stage(source: str, place: str) -> str:

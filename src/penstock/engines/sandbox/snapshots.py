@@ -5,9 +5,11 @@ import contextlib
 import json
 import os
 import socket
+import struct
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from penstock.engines.sandbox import namespaces, zygote
 from penstock.kernel.errors import Unavailable
@@ -15,6 +17,8 @@ from penstock.kernel.errors import Unavailable
 BASE_PACKAGES = ("json", "logging", "datetime", "decimal", "awslambdaric.bootstrap", "awslambdaric.lambda_literals")
 MESSAGE_BYTES_MAX = zygote.MESSAGE_BYTES_MAX
 START_S_MAX = 60.0
+_CREDENTIALS = struct.Struct("3i")
+"""struct ucred: process, user, group. Source: https://man7.org/linux/man-pages/man7/unix.7.html"""
 SINGLE_THREADED = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
@@ -26,29 +30,24 @@ class Child:
     exited: asyncio.Future[int]
 
 
-@dataclass(slots=True)
-class Template:
-    """A running template process.
+@dataclass(slots=True, kw_only=True)
+class ForkServer:
+    """A process that forks environments on request.
 
-    key        what it has loaded: packages and the folders they come from
     used_s     when it last forked, on the machine's monotonic clock
     """
 
-    key: str
-    process: asyncio.subprocess.Process
     control: socket.socket
-    loaded: list[str] = field(default_factory=list)
     used_s: float = 0.0
     _children: dict[int, Child] = field(default_factory=dict)
-    _spawning: dict[int, asyncio.Future[int]] = field(default_factory=dict)
+    _spawning: dict[int, asyncio.Future[Child]] = field(default_factory=dict)
     _next_id: int = 0
 
     async def fork(self, request: Mapping[str, object], fds: Sequence[int]) -> Child:
-        """A new environment over the descriptors (pipe, output, log). Raises Unavailable."""
-        loop = asyncio.get_running_loop()
+        """A new environment over the descriptors (pipe, output, log, and what it needs more). Raises Unavailable."""
         self._next_id += 1
         number = self._next_id
-        spawned: asyncio.Future[int] = loop.create_future()
+        spawned: asyncio.Future[Child] = asyncio.get_running_loop().create_future()
         self._spawning[number] = spawned
         message = json.dumps({**request, "id": number}).encode()
         try:
@@ -56,35 +55,49 @@ class Template:
         except OSError as failure:
             self._spawning.pop(number, None)
             raise Unavailable(f"the template can't be reached: {failure}") from failure
-        pid = await spawned
-        return self._children[pid]
+        return await spawned
+
+    def listen(self) -> None:
+        """Take its messages; the kernel says which process sent one."""
+        self.control.setblocking(False)
+        self.control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        asyncio.get_running_loop().add_reader(self.control.fileno(), self.on_readable)
 
     def on_readable(self) -> None:
         try:
-            message = self.control.recv(MESSAGE_BYTES_MAX)
+            message, ancillary, _, _ = self.control.recvmsg(MESSAGE_BYTES_MAX, socket.CMSG_SPACE(_CREDENTIALS.size))
         except BlockingIOError:
             return
         except OSError:
-            message = b""
-        if not message:
-            self.on_gone()
-            return
-        self._on_message(json.loads(message))
+            message, ancillary = b"", []
+        try:
+            answer = json.loads(message) if message else None
+            if answer is not None:
+                self._on_message(answer, _sender(ancillary))
+                return
+        except (ValueError, TypeError, KeyError):  # what a function wrote there itself
+            pass
+        self.on_gone()
 
-    def _on_message(self, answer: dict[str, int | str]) -> None:
+    def _on_message(self, answer: dict[str, int | str], sender: int) -> None:
         if "spawned" in answer:
-            waiter = self._spawning.pop(int(answer["spawned"]))
-            pid = int(answer["pid"])
+            number = int(answer["spawned"])
+            waiter = self._spawning.pop(number)
+            pid = int(answer.get("pid", sender))
             if pid == 0:
                 waiter.set_exception(Unavailable(f"no environment: {answer.get('error')}"))
                 return
-            self._children[pid] = Child(pid, asyncio.get_running_loop().create_future())
+            child = self._children[number] = Child(pid, asyncio.get_running_loop().create_future())
             if not waiter.done():
-                waiter.set_result(pid)
-        elif (child := self._children.pop(int(answer["exited"]), None)) is not None and not child.exited.done():
-            child.exited.set_result(int(answer["status"]))
+                waiter.set_result(child)
+        elif (ended := self._children.pop(int(answer["exited"]), None)) is not None and not ended.exited.done():
+            ended.exited.set_result(int(answer["status"]))
+        elif (lost := self._spawning.pop(int(answer["exited"]), None)) is not None and not lost.done():
+            lost.set_exception(Unavailable("an environment ended before it began"))
 
     def on_gone(self) -> None:
+        if self.control.fileno() < 0:
+            return
         asyncio.get_running_loop().remove_reader(self.control.fileno())
         for waiter in self._spawning.values():
             if not waiter.done():
@@ -98,6 +111,58 @@ class Template:
     @property
     def has_children(self) -> bool:
         return bool(self._children or self._spawning)
+
+
+def _sender(ancillary: Sequence[tuple[int, int, bytes]]) -> int:
+    for _, kind, data in ancillary:
+        if kind == socket.SCM_CREDENTIALS:
+            return int(_CREDENTIALS.unpack(data[: _CREDENTIALS.size])[0])
+    return 0
+
+
+@dataclass(slots=True, kw_only=True)
+class FunctionSnapshot(ForkServer):
+    """A function that has initialised itself and waits to be forked (zygote.py's Snapshot).
+
+    shared_mb   memory that its forks share with it
+    """
+
+    shared_mb: int = 0
+    is_alive: bool = True
+
+    async def fork(self, request: Mapping[str, object], fds: Sequence[int]) -> Child:
+        """The child waits at a gate until it's in its control groups: it has no right to join them itself."""
+        gate, opener = os.pipe()
+        try:
+            child = await ForkServer.fork(self, request, [*fds, gate])
+            with contextlib.suppress(OSError):  # it may have ended already
+                namespaces.join_cgroups(cast(list[str], request["cgroup_files"]), child.pid)
+            return child
+        finally:
+            os.close(gate)
+            os.close(opener)
+
+    def on_gone(self) -> None:
+        self.is_alive = False
+        ForkServer.on_gone(self)
+
+    def close(self) -> None:
+        """Its environment ends it; here what waits for it is told."""
+        self.on_gone()
+        if self.control.fileno() >= 0:
+            self.control.close()
+
+
+@dataclass(slots=True, kw_only=True)
+class Template(ForkServer):
+    """A running template process.
+
+    key        what it has loaded: packages and the folders they come from
+    """
+
+    key: str
+    process: asyncio.subprocess.Process
+    loaded: list[str] = field(default_factory=list)
 
     @property
     def resident_mb(self) -> int:
@@ -160,7 +225,7 @@ async def start_template(
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
             env=environment, pass_fds=(theirs.fileno(),), start_new_session=True,
         )  # fmt: skip
-    template = Template(key, process, ours)
+    template = Template(key=key, process=process, control=ours)
     ours.setblocking(False)
     try:
         async with asyncio.timeout(START_S_MAX):
@@ -171,7 +236,7 @@ async def start_template(
         await template.close()
         raise Unavailable("a function template did not start")
     template.loaded = json.loads(message)["ready"]
-    asyncio.get_running_loop().add_reader(ours.fileno(), template.on_readable)
+    template.listen()
     return template
 
 

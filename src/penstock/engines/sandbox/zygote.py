@@ -1,8 +1,13 @@
 """A template process: it imports packages once, then forks an environment whenever it's asked.
 
 Self-contained: `python -I -S zygote.py CONFIG FD`, with the control socket (SEQPACKET) as FD. A request is one
-JSON message with three descriptors: the environment's pipe, its output and its framed log. Answers:
-{"spawned": id, "pid": n} and {"exited": pid, "status": n}. End of file on the socket ends every child.
+JSON message with its descriptors: the environment's pipe, its output, its framed log, and for one that is to be
+forked itself (SnapStart) a control socket. Answers: {"spawned": id, "pid": n} and {"exited": id, "status": n}.
+End of file on the socket ends every child.
+
+A function that has initialised itself suspends in `Snapshot.run`: it is a template of its own then, without
+privileges. Its forks say {"spawned": id} themselves, so that the node learns their process id from the kernel, and
+wait for the end of their fourth descriptor, a gate, until the node has put them into their control groups.
 """
 
 import array
@@ -21,6 +26,7 @@ import time
 from types import ModuleType
 from typing import Any
 
+CONTROL_FD = 61
 LOG_FD = 62
 PIPE_FD = 63
 MESSAGE_BYTES_MAX = 1 << 17
@@ -63,13 +69,15 @@ def _set_limits() -> None:
 
 
 def _take_descriptors(fds: list[int]) -> None:
-    """Put the three where they belong, and close everything else that was inherited."""
-    pipe, output, log = fds
+    """Put them where they belong, and close everything else that was inherited."""
+    pipe, output, log, *control = fds
     os.dup2(pipe, PIPE_FD)
     os.dup2(log, LOG_FD, inheritable=False)
     for fd in (1, 2):
         os.dup2(output, fd)
-    os.closerange(3, LOG_FD)
+    if control:
+        os.dup2(control[0], CONTROL_FD, inheritable=False)
+    os.closerange(3, CONTROL_FD if control else LOG_FD)
     os.closerange(PIPE_FD + 1, 4096)
     os.set_inheritable(PIPE_FD, False)
     sys.stdout = _text_over(1)
@@ -81,7 +89,7 @@ def _text_over(fd: int) -> io.TextIOWrapper:
     return io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 
-def _leave_init_behind() -> None:
+def _go_on_as_child() -> None:
     """Go on as a child of process 1, which only collects: the kernel keeps unhandled signals from process 1 itself.
 
     It ends as the function did; a signal is told as 128 and its number, as shells do.
@@ -100,8 +108,6 @@ def _become_environment(request: dict[str, Any], fds: list[int], sandbox: Module
     """In the child: never returns."""
     status = 1
     try:
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.setsid()
         sandbox.join_cgroups(request["cgroup_files"])
@@ -110,7 +116,7 @@ def _become_environment(request: dict[str, Any], fds: list[int], sandbox: Module
         _set_limits()
         if request["mounts"] is not None:
             sandbox.isolate(request["mounts"])
-            _leave_init_behind()
+            _go_on_as_child()
         os.environ.clear()
         os.environ.update(request["environment"])
         os.environ["_LAMBDA_TELEMETRY_LOG_FD"] = str(LOG_FD)
@@ -125,7 +131,8 @@ def _become_environment(request: dict[str, Any], fds: list[int], sandbox: Module
             os.set_inheritable(LOG_FD, True)
             os.execve(request["exec"][0], request["exec"], os.environ)
         connection = socket.socket(fileno=PIPE_FD)
-        runtime.serve(connection, handler=request["handler"], log_format=request["log_format"])
+        suspend = Snapshot(sandbox).run if len(fds) > 3 else None
+        runtime.serve(connection, handler=request["handler"], log_format=request["log_format"], suspend=suspend)
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else (0 if end.code is None else 1)
@@ -137,68 +144,140 @@ def _become_environment(request: dict[str, Any], fds: list[int], sandbox: Module
         os._exit(status & 0xFF)
 
 
-class Template:
-    """The parent's loop: fork on request, report every child's end."""
+class ForkServer:
+    """The parent's loop: fork on request, report every child's end. A subclass says how to fork."""
 
-    def __init__(self, control: socket.socket, sandbox: ModuleType, runtime: ModuleType) -> None:
+    def __init__(self, control: socket.socket, sandbox: ModuleType) -> None:
         self._control = control
         self._sandbox = sandbox
-        self._runtime = runtime
-        self._children: dict[int, bool] = {}
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_read, False)
-        os.set_blocking(self._wake_write, False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        self._children: dict[int, tuple[int, int, bool]] = {}
+        """By pidfd: the process, the request's id, whether process 1 tells its status for it."""
 
-    def run(self) -> None:
+    def run(self) -> bool:
+        """Whether this is a fork that goes on; False once the node has gone."""
         waiting = select.poll()
         waiting.register(self._control, select.POLLIN)
-        waiting.register(self._wake_read, select.POLLIN)
         while True:
-            ready = {fd for fd, _ in waiting.poll()}
-            if self._wake_read in ready:
-                os.read(self._wake_read, 4096)
-                self._reap()
-            if self._control.fileno() in ready and not self._take_request():
-                break
-        for pid in self._children:
+            for fd, _ in waiting.poll():
+                if fd != self._control.fileno():
+                    waiting.unregister(fd)
+                    self._reap(fd)
+                    continue
+                taken = self._take_request(waiting)
+                if taken is not None:
+                    return taken
+
+    def end_children(self) -> None:
+        for pid, _, _ in self._children.values():
             os.kill(pid, signal.SIGKILL)
 
-    def _take_request(self) -> bool:
-        message, ancillary, _, _ = self._control.recvmsg(MESSAGE_BYTES_MAX, socket.CMSG_SPACE(3 * 4))
+    def _take_request(self, waiting: select.poll) -> bool | None:
+        """None: go on; else what `run` returns."""
+        message, ancillary, _, _ = self._control.recvmsg(MESSAGE_BYTES_MAX, socket.CMSG_SPACE(4 * 4))
         if not message:
             return False
         fds = array.array("i")
         for _, _, data in ancillary:
             fds.frombytes(data)
         request = json.loads(message)
+        has_init = request["mounts"] is not None
         try:
-            self._sandbox.prepare_fork(request["mounts"] is not None)
-            pid = os.fork()
+            pid = self._fork(request, list(fds))
             if pid == 0:
-                _become_environment(request, list(fds), self._sandbox, self._runtime)
-            self._children[pid] = request["mounts"] is not None
-            answer = {"spawned": request["id"], "pid": pid}
+                return True
+            pidfd = os.pidfd_open(pid)
+            self._children[pidfd] = pid, request["id"], has_init
+            waiting.register(pidfd, select.POLLIN)
         except OSError as failure:
             answer = {"spawned": request["id"], "pid": 0, "error": str(failure)}
+            self._control.send(json.dumps(answer).encode())
         for fd in fds:
             os.close(fd)
-        self._control.send(json.dumps(answer).encode())
+        return None
+
+    def _fork(self, request: dict[str, Any], fds: list[int]) -> int:
+        raise NotImplementedError
+
+    def _reap(self, pidfd: int) -> None:
+        pid, number, has_init = self._children.pop(pidfd)
+        os.close(pidfd)
+        _, status = os.waitpid(pid, 0)
+        if has_init and os.WIFEXITED(status) and os.WEXITSTATUS(status) > SIGNALLED:
+            status = os.WEXITSTATUS(status) - SIGNALLED
+        self._control.send(json.dumps({"exited": number, "status": status}).encode())
+
+
+class Template(ForkServer):
+    """Forks environments that have yet to load their function."""
+
+    def __init__(self, control: socket.socket, sandbox: ModuleType, runtime: ModuleType) -> None:
+        super().__init__(control, sandbox)
+        self._runtime = runtime
+
+    def _fork(self, request: dict[str, Any], fds: list[int]) -> int:
+        self._sandbox.prepare_fork(request["mounts"] is not None)
+        pid = os.fork()
+        if pid == 0:
+            _become_environment(request, fds, self._sandbox, self._runtime)
+        self._control.send(json.dumps({"spawned": request["id"], "pid": pid}).encode())
+        return pid
+
+
+class Snapshot(ForkServer):
+    """A function that has initialised itself: forks environments that go on from there."""
+
+    def __init__(self, sandbox: ModuleType) -> None:
+        super().__init__(socket.socket(fileno=CONTROL_FD), sandbox)
+        self._uid = os.geteuid()
+
+    def run(self) -> bool:
+        _end_connections()
+        gc.collect()
+        gc.freeze()
+        if not super().run():
+            os._exit(0)
         return True
 
-    def _reap(self) -> None:
-        while self._children:
+    def _fork(self, request: dict[str, Any], fds: list[int]) -> int:
+        is_sandboxed = request["mounts"] is not None
+        pid: int = self._sandbox.fork_apart() if is_sandboxed else os.fork()
+        if pid == 0:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            has_init = self._children.pop(pid, False)
-            if has_init and os.WIFEXITED(status) and os.WEXITSTATUS(status) > SIGNALLED:
-                status = os.WEXITSTATUS(status) - SIGNALLED
-            self._control.send(json.dumps({"exited": pid, "status": status}).encode())
+                self._become_restored(request, fds)
+            except BaseException:
+                sys.excepthook(*sys.exc_info())
+                os._exit(1)
+        return pid
+
+    def _become_restored(self, request: dict[str, Any], fds: list[int]) -> None:
+        """In the child: the same function, with a pipe, an output and a /tmp of its own."""
+        pipe, output, log, gate = fds
+        os.setsid()
+        self._sandbox.die_with_parent()
+        for fd, place in ((pipe, PIPE_FD), (log, LOG_FD), (output, 1), (output, 2)):
+            os.dup2(fd, place, inheritable=place < 3)
+        self._control.send(json.dumps({"spawned": request["id"]}).encode())
+        os.read(gate, 1)
+        for fd in (*fds, self._control.detach(), *self._children):
+            os.close(fd)
+        if request["mounts"] is not None:
+            self._sandbox.isolate_again(request["mounts"]["tmp_mb"], self._uid)
+            _go_on_as_child()
+        os.environ.update(request["environment"])
+        _reseed()
+
+
+def _end_connections() -> None:
+    """What was connected before the snapshot is closed after it, as on AWS: forks must not share it."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) in (CONTROL_FD, LOG_FD, PIPE_FD):
+            continue
+        try:
+            with socket.socket(fileno=os.dup(int(name))) as connection:
+                if connection.family in (socket.AF_INET, socket.AF_INET6) and connection.getpeername():
+                    connection.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            continue
 
 
 def main() -> None:
@@ -218,7 +297,9 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     gc.disable()
-    Template(control, sandbox, runtime).run()
+    template = Template(control, sandbox, runtime)
+    template.run()
+    template.end_children()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from penstock.framework.wakeups import Wakeup, wait
 from penstock.kernel import arn
 from penstock.kernel.errors import ServiceError, Unavailable
 from penstock.kernel.scope import Scope
-from penstock.services.lambda_ import events, limits, state
+from penstock.services.lambda_ import events, limits, messages, state
 from penstock.services.lambda_.events import Ending
 from penstock.services.lambda_.operations import invocations, packages, specs
 from penstock.services.lambda_.operations.log_shipper import LogShipper
@@ -67,22 +67,27 @@ async def activate(ctx: Context, intent: Intent) -> None:
     if version is None:
         return
     spec = await specs.prepare(ctx, ctx.scope, version, reserved=None)
+    pool = ctx.platform.functions
+    failure = await pool.snapshot(spec) if pool is not None and spec.snap_start else ""
     now_ms = ctx.clock.now_ms()
 
     def finish(tx: Transaction) -> None:
         current = find(tx)
         if current is not None:
-            _finish(tx, ctx.scope, current, now_ms=now_ms)
+            _finish(tx, ctx.scope, current, failure, now_ms=now_ms)
 
     await ctx.store.transact(finish)
-    if ctx.platform.functions is not None:
+    if pool is not None and not failure:
         if number == LATEST:
-            await ctx.platform.functions.retire(spec.arn)
-        await ctx.platform.functions.warm(spec)
+            await pool.retire(spec.arn)
+        await pool.warm(spec)
 
 
-def _finish(tx: Transaction, scope: Scope, version: Version, *, now_ms: int) -> None:
+def _finish(tx: Transaction, scope: Scope, version: Version, failure: str, *, now_ms: int) -> None:
+    """`failure` is AWS's reason code where a SnapStart version couldn't be initialised."""
     version.state, version.state_reason, version.state_code = "Active", "", ""
+    if failure:
+        version.state, version.state_reason, version.state_code = "Failed", messages.INIT_FAILED, failure
     version.update_status, version.update_reason, version.update_code = "Successful", "", ""
     state.put_version(tx, scope, version)
     previous = state.find_previous(tx, scope, version.name) if version.version == LATEST else None

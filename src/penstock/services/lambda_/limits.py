@@ -1,5 +1,7 @@
 """Quotas of Lambda."""
 
+import re
+
 from penstock.kernel.limits import Limit
 from penstock.kernel.units import DAY_MS, GIB, HOUR_MS, KIB, MIB, MINUTE_MS, SECOND_MS
 
@@ -88,6 +90,9 @@ RESERVED_VARIABLES = frozenset(
         "LAMBDA_RUNTIME_DIR",
     }
 )  # Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
+# Source: https://docs.aws.amazon.com/lambda/latest/dg/snapstart.html#snapstart-runtimes
+SNAP_START_RUNTIMES = re.compile(r"python3\.1[2-9]|java(11|17|21|25)|dotnet(8|9|10)")
+
 # Runtimes that AWS no longer takes for new functions, and what it recommends instead.
 # Source: https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html
 RETIRED_RUNTIMES = {

@@ -7,6 +7,7 @@ lists, and answers as users have posted them.
 from penstock.kernel.errors import ServiceError
 
 CREATING = "The function is being created."
+INIT_FAILED = "The function failed to initialize: see its log for the error."
 UPDATING = "The function is being updated."
 
 
@@ -187,6 +188,21 @@ def bad_json(detail: str) -> ServiceError:
 def bad_client_context() -> ServiceError:
     text = "Client context must be a valid Base64-encoded JSON object."
     return ServiceError("InvalidRequestContentException", text, fields={"Type": "User"})
+
+
+def restore_failed(*, is_timeout: bool) -> ServiceError:
+    """Source: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html#API_Invoke_Errors"""
+    if is_timeout:
+        text = "Lambda couldn't restore the snapshot within the timeout limit."
+        return ServiceError("SnapStartTimeoutException", text, status=408, fields={"Type": "User"})
+    text = (
+        "The afterRestore() runtime hook encountered an error. For more information, check the Amazon CloudWatch logs."
+    )
+    return ServiceError("SnapStartException", text, status=400, fields={"Type": "User"})
+
+
+def no_snap_start(runtime: str) -> ServiceError:
+    return invalid(f"{runtime} is not supported for SnapStart enabled functions.")
 
 
 def throttled(reason: str) -> ServiceError:

@@ -151,6 +151,17 @@ def configure(version: Version, req: Mapping[str, Any]) -> None:
     for member in KEPT_MEMBERS:
         if req.get(member) is not None:
             version.kept[member] = req[member]
+    _check_snap_start(version)
+
+
+def _check_snap_start(version: Version) -> None:
+    """Source: https://docs.aws.amazon.com/lambda/latest/dg/snapstart.html#snapstart-runtimes"""
+    if (version.kept.get("SnapStart") or {}).get("ApplyOn") != "PublishedVersions":
+        return
+    if not limits.SNAP_START_RUNTIMES.fullmatch(version.runtime):
+        raise messages.no_snap_start(version.runtime)
+    if version.ephemeral_mb > limits.EPHEMERAL_MB_DEFAULT.value:
+        raise messages.invalid("SnapStart does not support ephemeral storage greater than 512 MB.")
 
 
 def lambda_time(time_ms: int) -> str:
@@ -197,7 +208,8 @@ def configuration(scope: Scope, version: Version, qualifier: str = "", *, is_lis
             answer[member] = version.kept[member]
     snap = version.kept.get("SnapStart")
     if snap:
-        answer["SnapStart"] = {"ApplyOn": snap.get("ApplyOn") or "None", "OptimizationStatus": "Off"}
+        status = "On" if version.has_snap_start else "Off"
+        answer["SnapStart"] = {"ApplyOn": snap.get("ApplyOn") or "None", "OptimizationStatus": status}
     return answer if is_listed else answer | _states(version)
 
 

@@ -104,6 +104,12 @@ class Version:
         return 0 if self.version == LATEST else int(self.version)
 
     @property
+    def has_snap_start(self) -> bool:
+        """Whether its environments are restored from a snapshot: of published versions only."""
+        wanted = (self.kept.get("SnapStart") or {}).get("ApplyOn")
+        return self.version != LATEST and wanted == "PublishedVersions"
+
+    @property
     def log_group(self) -> str:
         return self.logging.get("LogGroup") or f"/aws/lambda/{self.name}"
 

@@ -11,9 +11,11 @@ import os
 import socket
 import struct
 import sys
+import time
+from collections.abc import Callable
 from typing import Any
 
-READY, RESULT, ERROR, INIT_ERROR, OVERSIZE = 0, 1, 2, 3, 4
+READY, RESULT, ERROR, INIT_ERROR, OVERSIZE, RESTORE_ERROR = 0, 1, 2, 3, 4, 6
 TO_NODE = struct.Struct("!BI")
 FROM_NODE = struct.Struct("!II")
 RESULT_BYTES_MAX = 6_291_556
@@ -43,19 +45,25 @@ class Pipe:
         return json.loads(self._reader.read(header_bytes)), self._reader.read(body_bytes)
 
 
-def client_over(pipe: Pipe) -> Any:
-    """AWS's runtime client with its HTTP calls replaced by frames; marshalling and errors stay AWS's."""
+def client_over(pipe: Pipe, suspend: Callable[[], object] | None = None) -> Any:
+    """AWS's runtime client with its HTTP calls replaced by frames; marshalling and errors stay AWS's.
+
+    suspend   for SnapStart: returns in each environment that is restored from this one
+    """
     module = importlib.import_module("awslambdaric.lambda_runtime_client")
 
     class PipeRuntimeClient(module.BaseLambdaRuntimeClient):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
             super().__init__("pipe")
             self._is_ready = False
+            self._restored_s = 0.0
 
         def wait_next_invocation(self) -> Any:
             if not self._is_ready:
                 self._is_ready = True
-                pipe.send(READY, b"")
+                pipe.send(
+                    READY, b"%.3f" % ((time.perf_counter() - self._restored_s) * 1000) if self._restored_s else b""
+                )
             header, body = pipe.receive()
             return module.InvocationRequest(
                 invoke_id=header["request_id"],
@@ -84,16 +92,27 @@ def client_over(pipe: Pipe) -> Any:
         ) -> None:
             pipe.send(ERROR, error_response_data.encode())
 
+        def restore_next(self) -> None:
+            pipe.send(READY, b"")
+            assert suspend is not None
+            suspend()
+            self._restored_s = time.perf_counter()
+
+        def report_restore_error(self, restore_error_data: Any) -> None:
+            pipe.send(RESTORE_ERROR, json.dumps(restore_error_data).encode())
+
         def post_init_error(self, error_response_data: Any, error_type_override: str | None = None) -> None:
             pipe.send(INIT_ERROR, json.dumps(error_response_data).encode())
 
     return PipeRuntimeClient()
 
 
-def serve(connection: socket.socket, *, handler: str, log_format: str) -> None:
+def serve(
+    connection: socket.socket, *, handler: str, log_format: str, suspend: Callable[[], object] | None = None
+) -> None:
     """Initialise the function and answer invocations until the pipe closes."""
     bootstrap = importlib.import_module("awslambdaric.bootstrap")
     if log_format == "JSON" or "AWS_LAMBDA_LOG_LEVEL" in os.environ:
         bootstrap = importlib.reload(bootstrap)  # it reads its log format when it's imported
     sys.dont_write_bytecode = True
-    bootstrap.run(handler, client_over(Pipe(connection)))
+    bootstrap.run(handler, client_over(Pipe(connection), suspend))

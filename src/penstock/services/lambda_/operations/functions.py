@@ -240,6 +240,8 @@ def publish(
     published = state.copy_version(latest, str(function.version_last), config_id=ids[0], revision_id=ids[1])
     published.modified_ms = now_ms
     published.update_status, published.update_reason, published.update_code = "Successful", "", ""
+    if published.has_snap_start:
+        published.state, published.state_reason, published.state_code = "Pending", messages.CREATING, "Creating"
     state.put_function(tx, scope, function)
     state.put_version(tx, scope, published)
     if published.state == "Pending":

@@ -4,7 +4,7 @@ import base64
 from collections.abc import AsyncIterator
 from typing import Any
 
-from penstock.engines.functions.ports import Invocation, Outcome, Throttled
+from penstock.engines.functions.ports import Invocation, Outcome, RestoreFailed, Throttled
 from penstock.framework.context import Context
 from penstock.framework.service import Members, operation
 from penstock.kernel.errors import Unavailable
@@ -102,6 +102,8 @@ async def _run_now(ctx: Context, named: Named, payload: bytes, req: Members) -> 
         return version, await run(ctx, named.scope, function, version, invocation)
     except Throttled as throttled:
         raise messages.throttled(throttled.reason) from None
+    except RestoreFailed as failure:
+        raise messages.restore_failed(is_timeout=failure.is_timeout) from None
 
 
 def _traced(ctx: Context, named: Named) -> str:

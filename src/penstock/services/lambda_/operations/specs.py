@@ -48,6 +48,7 @@ async def _build(ctx: Context, scope: Scope, version: Version) -> FunctionSpec:
         architecture=version.architecture,
         log_group=version.log_group,
         log_format=log_format,
+        snap_start=version.has_snap_start,
     )
 
 
