@@ -201,7 +201,8 @@ class Environment:
 
     def _check_memory(self) -> None:
         """The kernel bounds memory and /tmp together; memory alone is bounded here."""
-        assert self.group is not None
+        if self.group is None:
+            return
         if self.group.memory_bytes() > self.memory_bytes_max:
             self.is_out_of_memory = True
             if self._child is not None:
@@ -282,6 +283,9 @@ class Environment:
 
     def reset(self) -> None:
         """Kill the process and take its last output; /tmp stays."""
+        if self._watching is not None:
+            self._watching.cancel()
+            self._watching = None
         if self._freezing is not None:
             self._freezing.cancel()
             self._freezing = None

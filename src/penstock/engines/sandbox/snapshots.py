@@ -42,6 +42,8 @@ class ForkServer:
     _children: dict[int, Child] = field(default_factory=dict)
     _spawning: dict[int, asyncio.Future[Child]] = field(default_factory=dict)
     _next_id: int = 0
+    _sending: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _room: asyncio.Future[None] | None = None
 
     async def fork(self, request: Mapping[str, object], fds: Sequence[int]) -> Child:
         """A new environment over the descriptors (pipe, output, log, and what it needs more). Raises Unavailable."""
@@ -51,11 +53,29 @@ class ForkServer:
         self._spawning[number] = spawned
         message = json.dumps({**request, "id": number}).encode()
         try:
-            socket.send_fds(self.control, [message], list(fds))
+            async with self._sending:
+                await self._send(message, fds)
         except OSError as failure:
             self._spawning.pop(number, None)
             raise Unavailable(f"the template can't be reached: {failure}") from failure
         return await spawned
+
+    async def _send(self, message: bytes, fds: Sequence[int]) -> None:
+        """Wait where it has more requests than it can take for now."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                socket.send_fds(self.control, [message], list(fds))
+                return
+            except BlockingIOError:
+                self._room = loop.create_future()
+                loop.add_writer(self.control.fileno(), self._on_room)
+                await self._room
+
+    def _on_room(self) -> None:
+        asyncio.get_running_loop().remove_writer(self.control.fileno())
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
 
     def listen(self) -> None:
         """Take its messages; the kernel says which process sent one."""
@@ -99,6 +119,7 @@ class ForkServer:
         if self.control.fileno() < 0:
             return
         asyncio.get_running_loop().remove_reader(self.control.fileno())
+        self._on_room()
         for waiter in self._spawning.values():
             if not waiter.done():
                 waiter.set_exception(Unavailable("the template ended"))
