@@ -25,6 +25,19 @@ def service_model(name: str) -> ServiceModel:
 
 
 @cache
+def query_model(name: str) -> ServiceModel:
+    """The model of a service that used to speak query, with the names that members had then (`<service>-query.json`).
+
+    Others are as `service_model` has them.
+    """
+    entries = read_overlay(f"{name}-query")
+    if not entries:
+        return service_model(name)
+    declared = apply_overlay(read_model_file(name, "service-2"), read_overlay(name))
+    return ServiceModel(name, apply_overlay(declared, entries))
+
+
+@cache
 def paginators(name: str) -> dict[str, Any]:
     """What `paginators-1.json` says, by operation; empty where there is none."""
     try:

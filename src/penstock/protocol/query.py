@@ -33,6 +33,8 @@ class QueryCodec:
         if operation.input is None:
             return {}
         members: dict[str, Any] = _parse(operation.input, _tree_of(pairs))
+        if "QueueUrl" in operation.input.members and request.path != "/":
+            members.setdefault("QueueUrl", request.path)  # a queue's URL is where its requests may be sent
         return members
 
     def serialize_response(self, operation: OperationModel, result: Mapping[str, Any], request_id: str) -> HttpResponse:

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote_plus
 
 from penstock.kernel.errors import ServiceError
 from penstock.kernel.streams import StreamTooLong, stream_of
-from penstock.model.loader import service_model
+from penstock.model.loader import query_model, service_model
 from penstock.model.shapes import OperationModel, ServiceModel
 from penstock.protocol.messages import HttpRequest
 from penstock.protocol.uri_patterns import UriIndex
@@ -57,6 +57,7 @@ for _model, (_signing_name, _, _) in SERVED.items():
     _BY_SIGNING_NAME.setdefault(_signing_name, []).append(_model)
 _SCOPE = re.compile(r"Credential=[^,\s]*?/\d{8}/([^/,\s]+)/([^/,\s]+)/aws4_request")
 _PRESIGNED_SCOPE = re.compile(r"X-Amz-Credential=[^&]*?(?:%2F|/)\d{8}(?:%2F|/)([^/&%]+)(?:%2F|/)([^/&%]+)(?:%2F|/)aws4")
+_QUEUE_PATH = re.compile(r"/\d{12}/[A-Za-z0-9_.-]+/?")
 _SMITHY_PATH = re.compile(r"/service/([^/]+)/operation/([^/]+)/?")
 
 
@@ -90,13 +91,20 @@ async def route(request: HttpRequest) -> Route:
         return _smithy_route(match[1], match[2], headers["smithy-protocol"], region)
     if target := headers.get("x-amz-target"):
         return _target_route(target, region)
-    if headers.get("content-type", "").startswith("application/x-www-form-urlencoded") and request.path == "/":
-        form = await _read_form(request)
+    if request.path == "/" or signed_for == "sqs" or (signed_for is None and _QUEUE_PATH.fullmatch(request.path)):
+        form = await _find_form(request)
         if "Action" in form:
             return _action_route(form, signed_for, region)
-    if request.path == "/" and "Action=" in request.query:
-        return _action_route(dict(parse_qsl(request.query, keep_blank_values=True)), signed_for, region)
     return _rest_route(request, signed_for, region)
+
+
+async def _find_form(request: HttpRequest) -> Mapping[str, str]:
+    """What names the action: in the body or the query. Queues take it on their own path too."""
+    if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        form = await _read_form(request)
+        if "Action" in form:
+            return form
+    return dict(parse_qsl(request.query, keep_blank_values=True)) if "Action=" in request.query else {}
 
 
 def signing_scope(request: HttpRequest) -> tuple[str | None, str | None]:
@@ -126,7 +134,7 @@ def _action_route(form: Mapping[str, str], signed_for: str | None, region: str |
     name, version = form["Action"], form.get("Version", "")
     for model, (signing_name, _, api_version) in SERVED.items():
         if signing_name == (signed_for or signing_name) and (version == api_version or (signed_for and not version)):
-            operation = service_model(model).operations.get(name)
+            operation = query_model(model).operations.get(name)
             if operation is not None:
                 return Route(operation, "query", region=region)
     message = f"Could not find operation {name} for version {version or 'NO_VERSION_SPECIFIED'}"

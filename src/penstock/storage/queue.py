@@ -2,11 +2,12 @@
 
     ("m", seq)            body
     ("s", seq)            state: a `_State` as a JSON list
-    ("v", visible_at_ms, seq)  every message by when it may be received next
+    ("v", visible_at_ms, seq)  every message by when it may be received next; its group, so that it needn't be read
     ("g", group, seq)     the messages of a FIFO group, in order
     ("i", group, seq)     those of a group that were received and not yet deleted
     ("o", owner, seq)     those a node has received on someone's behalf
     ("d", dedup_id), ("x", expires_at_ms, dedup_id)   what was sent within the window
+    ("r", attempt_id), ("y", expires_at_ms, attempt_id)  what a receive gave out, for its repetition
     ("n",) ("c",)         next seq; how many messages there are
 
 Pure with respect to time and chance: `now_ms` and receipt tokens are arguments.
@@ -16,6 +17,7 @@ and https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/F
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 import orjson
 
@@ -58,6 +60,15 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """`is_latest`: the handle is that of the last receive."""
+
+    is_latest: bool
+    received_at_ms: int
+    visible_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class _State:
     id: str
     sent_at_ms: int
@@ -67,6 +78,7 @@ class _State:
     token: str
     owner: str
     group: str
+    received_at_ms: int = 0
 
     @property
     def is_received(self) -> bool:
@@ -125,6 +137,36 @@ class Queue:
             for (seq, state), token in zip(chosen, tokens, strict=False)
         ]
 
+    def remember_attempt(
+        self, tx: Transaction, attempt_id: str, received: list[Message], *, now_ms: int, window_ms: int
+    ) -> None:
+        """Keep what a receive gave out, so that `receive_again` answers its repetition."""
+        for key, _ in tx.range((*self._prefix, "y"), end=(*self._prefix, "y", now_ms + 1), limit=_DEDUP_SWEEP):
+            tx.delete(key)
+            tx.delete((*self._prefix, "r", str(key[-1])))
+        kept = orjson.dumps([now_ms + window_ms, [message.handle for message in received]])
+        tx.put((*self._prefix, "r", attempt_id), kept)
+        tx.put((*self._prefix, "y", now_ms + window_ms, attempt_id), b"")
+
+    def receive_again(
+        self, tx: Transaction, attempt_id: str, *, now_ms: int, visibility_ms: int
+    ) -> list[Message] | None:
+        """The same messages with the same handles, hidden anew; None where they aren't all hidden still."""
+        kept = tx.get((*self._prefix, "r", attempt_id))
+        if kept is None:
+            return None
+        expires_at_ms, handles = orjson.loads(kept)
+        found = [self._by_handle(tx, handle) for handle in handles]
+        held = [pair for pair in found if pair is not None and pair[1].visible_at_ms > now_ms]
+        if expires_at_ms <= now_ms or len(held) != len(handles):
+            return None
+        again = []
+        for seq, state in held:
+            hidden = replace(state, visible_at_ms=now_ms + visibility_ms, received_at_ms=now_ms)
+            self._move(tx, seq, state, hidden)
+            again.append(self._message(tx, seq, hidden))
+        return again
+
     def delete(self, tx: Transaction, handle: str) -> bool:
         """Whether the handle was the message's latest; one that isn't changes nothing."""
         found = self._by_handle(tx, handle)
@@ -149,6 +191,14 @@ class Queue:
         self._move(tx, seq, state, replace(state, visible_at_ms=now_ms + visibility_ms))
         return True
 
+    def find_hold(self, tx: ReadTransaction, handle: str) -> Hold | None:
+        """Of the message that a handle names, whichever receive it came from; None where it is gone."""
+        number, _, token = handle.partition("-")
+        state = self._state(tx, int(number, 16)) if number else None
+        if state is None:
+            return None
+        return Hold(state.token == token and token != "", state.received_at_ms, state.visible_at_ms)
+
     def release_owner(self, tx: Transaction, owner: str, *, now_ms: int) -> int:
         """Make what `owner` holds visible at once: what a node does about its dead predecessor. Answers how many."""
         count = 0
@@ -163,7 +213,7 @@ class Queue:
 
     def purge(self, tx: Transaction) -> None:
         """Every message; sequence numbers and the deduplication window live on."""
-        for part in ("m", "s", "v", "g", "i", "o", "c"):
+        for part in ("m", "s", "v", "g", "i", "o", "c", "r", "y"):
             tx.clear((*self._prefix, part))
 
     def drop(self, tx: Transaction) -> None:
@@ -194,6 +244,15 @@ class Queue:
                 delayed += 1
         return Counts(self._number(tx, "c") - in_flight - delayed, in_flight, delayed)
 
+    def size(self, tx: ReadTransaction) -> int:
+        """How many messages there are, in whatever state."""
+        return self._number(tx, "c")
+
+    def hidden(self, tx: ReadTransaction, *, now_ms: int, limit: int) -> int:
+        """How many can't be received now, delayed or in flight; counted up to `limit`."""
+        prefix = (*self._prefix, "v")
+        return sum(1 for _ in tx.range(prefix, begin=(*prefix, now_ms + 1), limit=limit))
+
     def next_visible_ms(self, tx: ReadTransaction) -> int | None:
         """When the earliest message may be received (perhaps long past), or None if there is none."""
         for key, _ in tx.range((*self._prefix, "v"), limit=1):
@@ -219,7 +278,9 @@ class Queue:
         visible = tx.range(prefix, end=(*prefix, now_ms + 1), limit=FIFO_LOOK_AHEAD_MESSAGES)
         if count <= 0:
             return chosen
-        for key, _ in visible:
+        for key, group in visible:
+            if group and group.decode() in seen_groups:
+                continue
             state = self._state(tx, _int(key[-1]))
             assert state is not None
             if not state.group:
@@ -256,6 +317,7 @@ class Queue:
             first_received_at_ms=state.first_received_at_ms or now_ms,
             token=token,
             owner=owner,
+            received_at_ms=now_ms,
         )
         self._move(tx, seq, state, leased)
         if state.group:
@@ -304,9 +366,8 @@ class Queue:
         self._put_state(tx, seq, new)
 
     def _put_state(self, tx: Transaction, seq: int, state: _State) -> None:
-        fields = [getattr(state, name) for name in _State.__slots__]
-        tx.put((*self._prefix, "s", seq), orjson.dumps(fields))
-        tx.put((*self._prefix, "v", state.visible_at_ms, seq), b"")
+        tx.put((*self._prefix, "s", seq), orjson.dumps(_fields_of(state)))
+        tx.put((*self._prefix, "v", state.visible_at_ms, seq), state.group.encode())
         if state.owner:
             tx.put((*self._prefix, "o", state.owner, seq), b"")
 
@@ -328,6 +389,9 @@ class Queue:
 
     def _set_number(self, tx: Transaction, name: str, value: int) -> None:
         tx.put((*self._prefix, name), b"%d" % value)
+
+
+_fields_of = attrgetter(*_State.__slots__)
 
 
 def owners(tx: ReadTransaction, prefix: Key) -> Iterator[str]:

@@ -64,3 +64,37 @@ async def test_handle_of_no_receive_is_refused():
     for handle in ("x", "WzEsMl0=", "WyJ6eiIsMV0="):
         with pytest.raises(ServiceError, match="not a valid receipt handle"):
             await world.call("sqs", "DeleteMessage", QueueUrl=url, ReceiptHandle=handle)
+
+
+async def test_a_receive_with_the_same_attempt_id_gives_the_same_messages_while_they_are_hidden():
+    world, url = await _fifo(ContentBasedDeduplication="true")
+    for body in ("1", "2"):
+        await _send(world, url, body)
+    params = {"QueueUrl": url, "MaxNumberOfMessages": 1, "ReceiveRequestAttemptId": "a"}
+    first = (await world.call("sqs", "ReceiveMessage", **params))["Messages"]
+    await world.advance(20)
+    again = (await world.call("sqs", "ReceiveMessage", **params))["Messages"]
+    assert again == first
+    await world.advance(20)
+    assert "Messages" not in await world.call("sqs", "ReceiveMessage", QueueUrl=url)
+    await world.call("sqs", "DeleteMessage", QueueUrl=url, ReceiptHandle=again[0]["ReceiptHandle"])
+    assert [item["Body"] for item in (await world.call("sqs", "ReceiveMessage", **params))["Messages"]] == ["2"]
+
+
+async def test_a_handle_that_has_run_out_deletes_nothing_from_a_fifo_queue():
+    world, url = await _fifo(ContentBasedDeduplication="true", VisibilityTimeout="5")
+    await _send(world, url, "x")
+    (got,) = await _receive(world, url)
+    await world.advance(5)
+    with pytest.raises(ServiceError, match="The receipt handle has expired"):
+        await world.call("sqs", "DeleteMessage", QueueUrl=url, ReceiptHandle=got["ReceiptHandle"])
+    assert len(await _receive(world, url)) == 1
+
+
+async def test_duplicates_are_of_their_group_where_the_queue_says_so():
+    with pytest.raises(ServiceError, match="only when the value for DeduplicationScope"):
+        await _fifo(FifoThroughputLimit="perMessageGroupId")
+    world, url = await _fifo(FifoThroughputLimit="perMessageGroupId", DeduplicationScope="messageGroup")
+    for group in ("a", "b", "a"):
+        await _send(world, url, "x", group, MessageDeduplicationId="d")
+    assert len(await _receive(world, url)) == 2
