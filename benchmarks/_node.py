@@ -46,12 +46,13 @@ class BenchNode:
 
 
 @contextmanager
-def running_node(*flags: str) -> Iterator[BenchNode]:
+def running_node(*flags: str, data: Path | None = None) -> Iterator[BenchNode]:
+    """`data` is a folder made before; else the node gets a new one, gone afterwards."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         command = [sys.executable, "-c", "from penstock.app.main import main; main()"]
         began = time.perf_counter()
         process = subprocess.Popen(
-            [*command, "up", "--port", "0", "--data", f"{folder}/data", *flags],
+            [*command, "up", "--port", "0", "--data", str(data or f"{folder}/data"), *flags],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,

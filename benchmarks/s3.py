@@ -1,30 +1,307 @@
-"""CPU time of small S3 calls, from the room's door to the memory store."""
+"""S3 over HTTP: large bodies, small bodies, listings; beside nginx, the disk, and other S3 servers where installed.
 
-import asyncio
+The clients cost next to nothing: bodies leave by sendfile and are dropped in the kernel as they come (MSG_TRUNC).
+`S3_BENCH_PEERS` is a folder with other servers in it: bin/versitygw, bin/rclone, venv/bin/moto_server.
+"""
+
+import hashlib
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import tempfile
+import threading
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 
-from penstock.framework.context import Context
-from penstock.services import s3
-from penstock.testkit.world import World
+import boto3
+import orjson
+import uvloop
+from botocore.config import Config
 
-CALLS = 2000
-LIMIT_MS = 0.3
+from benchmarks._node import per_second, request, running_node
+from penstock.kernel.scope import DEFAULT_ACCOUNT_ID
+from penstock.services.s3 import state
+from penstock.services.s3.state import Bucket, Version
+from penstock.storage.backends.sqlite import SqliteStore
+from penstock.storage.transactions import Transaction
+
+MIB = 1 << 20
+BIG = 64 * MIB
+ROUNDS = 5
+SMALL_CALLS = 8000
+KEYS = 1_000_000
+Answer = tuple[str, float, str]
 
 
 def main() -> None:
-    asyncio.run(_measure())
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "source"
+        source.write_bytes(os.urandom(BIG))
+        _show("the disk alone, cp + fsync", _copying(Path(folder), source, is_hashing=False))
+        _show("MD5 beside cp + fsync", _copying(Path(folder), source, is_hashing=True))
+        with _nginx(Path(folder)) as port:
+            for clients in (1, 8):
+                _show(f"nginx GET 64 MB, {clients} clients", _gets(port, "/source", clients))
+            _show_rate("nginx GET 1 KB, 64 clients", uvloop.run(_small_gets(port, "/small", 64)))
+        with running_node() as node:
+            node.sdk("s3").create_bucket(Bucket="bench")
+            _measure("penstock", node.port, source)
+            print(f"{'penstock, memory after all that':<44}{node.resident_mb():>9.0f} MB")
+    for name, start in _peers().items():
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder) / "source"
+            source.write_bytes(os.urandom(BIG))
+            with start(Path(folder)) as port:
+                _measure(name, port, source)
+    _listing()
 
 
-async def _measure() -> None:
-    ctx = World(s3.SERVICE).context()
-    await ctx.call("s3", "CreateBucket", {"Bucket": "bucket"})
-    for operation, more in (("PutObject", {"Body": b"x" * 100}), ("GetObject", {}), ("HeadObject", {})):
-        cpu_ms = await _cpu_ms(ctx, operation, more)
-        print(f"{operation:12} {cpu_ms:.4f} ms CPU, {cpu_ms / LIMIT_MS:.2f} of its limit")
+def _measure(name: str, port: int, source: Path) -> None:
+    sdk = _sdk(port)
+    for clients in (1, 8):
+        _show(f"{name} PUT 64 MB, {clients} clients", _puts(sdk, source, clients))
+        _show(f"{name} GET 64 MB, {clients} clients", _gets_signed(sdk, port, clients))
+    body = b"x" * 1024
+    for clients in (1, 64):
+        calls = SMALL_CALLS if clients > 1 else SMALL_CALLS // 4
+        puts = [_signed(sdk, "PUT", f"k{n}", body) for n in range(calls)]
+        _show_rate(f"{name} PUT 1 KB, {clients} clients", uvloop.run(_rate(port, puts, clients)))
+        gets = [_signed(sdk, "GET", f"k{n}") for n in range(calls)]
+        _show_rate(f"{name} GET 1 KB, {clients} clients", uvloop.run(_rate(port, gets, clients)))
 
 
-async def _cpu_ms(ctx: Context, operation: str, more: dict[str, object]) -> float:
-    started_s = time.process_time()
-    for number in range(CALLS):
-        await ctx.call("s3", operation, {"Bucket": "bucket", "Key": f"d{number % 50}/k{number}", **more})
-    return (time.process_time() - started_s) / CALLS * 1000
+async def _rate(port: int, messages: list[bytes], clients: int) -> float:
+    return await per_second(port, lambda n: messages[n], clients=clients, calls=len(messages))
+
+
+async def _small_gets(port: int, path: str, clients: int) -> float:
+    message = f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".encode()
+    return await per_second(port, lambda n: message, clients=clients, calls=SMALL_CALLS)
+
+
+def _sdk(port: int):  # type: ignore[no-untyped-def]  # boto3 has no types
+    return boto3.client(
+        "s3",
+        endpoint_url=f"http://127.0.0.1:{port}",
+        region_name="us-east-1",
+        aws_access_key_id="benchbenchbench1",
+        aws_secret_access_key="benchbenchbench2",
+        config=Config(signature_version="s3v4", s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
+    )
+
+
+def _signed(sdk, method: str, key: str, body: bytes = b"", length: int | None = None) -> bytes:  # type: ignore[no-untyped-def]
+    """A presigned request, so that the peers that insist on a signature get one."""
+    operation = {"PUT": "put_object", "GET": "get_object"}[method]
+    url = sdk.generate_presigned_url(operation, {"Bucket": "bench", "Key": key}, ExpiresIn=3600)
+    host, _, path = url.removeprefix("http://").partition("/")
+    size = len(body) if length is None else length
+    head = f"{method} /{path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {size}\r\n\r\n"
+    return head.encode() + body
+
+
+def _puts(sdk, source: Path, clients: int) -> float:  # type: ignore[no-untyped-def]
+    heads = [_signed(sdk, "PUT", f"big{n}", length=BIG) for n in range(clients)]
+    port = int(sdk.meta.endpoint_url.rpartition(":")[2])
+
+    def put(connection: socket.socket, number: int) -> None:
+        connection.sendall(heads[number])
+        with source.open("rb") as file:
+            at = 0
+            while at < BIG:
+                at += os.sendfile(connection.fileno(), file.fileno(), at, BIG - at)
+        _take_answer(connection)
+
+    return _together(port, put, clients)
+
+
+def _gets_signed(sdk, port: int, clients: int) -> float:  # type: ignore[no-untyped-def]
+    heads = [_signed(sdk, "GET", f"big{n}") for n in range(clients)]
+    return _together(port, lambda connection, number: _get(connection, heads[number]), clients)
+
+
+def _gets(port: int, path: str, clients: int) -> float:
+    head = f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".encode()
+    return _together(port, lambda connection, number: _get(connection, head), clients)
+
+
+def _get(connection: socket.socket, head: bytes) -> None:
+    connection.sendall(head)
+    _take_answer(connection)
+
+
+def _take_answer(connection: socket.socket) -> None:
+    head = b""
+    while b"\r\n\r\n" not in head:
+        piece = connection.recv(4096)
+        if not piece:
+            raise RuntimeError("the server hung up")
+        head += piece
+    head, _, rest = head.partition(b"\r\n\r\n")
+    if not head.startswith(b"HTTP/1.1 20"):
+        raise RuntimeError((head + rest).decode("latin-1"))
+    at = head.lower().find(b"content-length: ")
+    left = int(head[at + 16 :].split(b"\r\n")[0]) - len(rest) if at >= 0 else 0
+    while left:
+        gone = connection.recv_into(_NOWHERE, min(left, MIB), socket.MSG_TRUNC)
+        if not gone:
+            raise RuntimeError("the server hung up")
+        left -= gone
+
+
+_NOWHERE = bytearray(MIB)
+
+
+def _together(port: int, work: Callable[[socket.socket, int], None], clients: int) -> float:
+    """MB/s of so many clients at once, the median of the rounds."""
+    connections = [socket.create_connection(("127.0.0.1", port)) for _ in range(clients)]
+    found = []
+    with ThreadPoolExecutor(clients) as threads:
+        for _ in range(ROUNDS):
+            began = time.perf_counter()
+            list(threads.map(work, connections, range(clients)))
+            found.append(clients * BIG / MIB / (time.perf_counter() - began))
+    for connection in connections:
+        connection.close()
+    return statistics.median(found)
+
+
+def _copying(folder: Path, source: Path, *, is_hashing: bool) -> float:
+    found = []
+    data = source.read_bytes()
+    for number in range(ROUNDS):  # a new file each, as a server writes them
+        began = time.perf_counter()
+        hashing = threading.Thread(target=hashlib.md5, args=(data,))
+        if is_hashing:
+            hashing.start()
+        with (folder / f"copy{number}").open("wb", buffering=0) as out:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[out.write(rest[:MIB]) :]
+            os.fsync(out.fileno())
+        if is_hashing:
+            hashing.join()
+        found.append(BIG / MIB / (time.perf_counter() - began))
+    return statistics.median(found)
+
+
+def _listing() -> None:
+    """1,000 of a million keys, flat and by folder."""
+    with tempfile.TemporaryDirectory() as folder, running_node(data=_filled(Path(folder))) as node:
+        for name, query in (("flat", "list-type=2"), ("by folder", "list-type=2&delimiter=/")):
+            message = request("s3", "GET", f"/bench?{query}")
+            before = node.cpu_ms()
+            rate = uvloop.run(per_second(node.port, lambda n: message, clients=1, calls=100))  # noqa: B023
+            _show_rate(f"penstock ListObjectsV2, 1,000 of 1,000,000 {name}", rate)
+            print(f"{'  CPU each':<44}{(node.cpu_ms() - before) / 100:>9.2f} ms")
+        print(f"{'  memory':<44}{node.resident_mb():>9.0f} MB")
+
+
+def _filled(folder: Path) -> Path:
+    """A data folder with a bucket of a million small objects in a thousand folders."""
+
+    async def fill() -> None:
+        store = SqliteStore.open(folder)
+        bucket = Bucket("bench", DEFAULT_ACCOUNT_ID, "us-east-1", 0)
+        await store.transact(lambda tx: state.put_bucket(tx, bucket))
+        for first in range(0, KEYS, 10_000):
+            await store.transact(lambda tx, first=first: put(tx, first))  # type: ignore[misc]
+        await store.close()
+
+    def put(tx: Transaction, first: int) -> None:
+        for number in range(first, first + 10_000):
+            version = Version(f"folder={number // 1000:04}/part-{number:08}.parquet", 1024, "0" * 32, number)
+            version.checksums = {"ChecksumCRC64NVME": "AAAAAAAAAAA="}
+            tx.put(("s3", "current", "bench", version.key), orjson.dumps(version))
+
+    uvloop.run(fill())
+    return folder
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _serving(command: list[str], port: int, **environment: str) -> Iterator[int]:
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **environment}
+    )
+    try:
+        for _ in range(200):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def _nginx(folder: Path) -> Iterator[int]:
+    port = _free_port()
+    (folder / "small").write_bytes(b"x" * 1024)
+    config = folder / "nginx.conf"
+    config.write_text(
+        f"pid {folder}/pid; daemon off; worker_processes 1; error_log stderr; user root;"
+        "events { worker_connections 512; } http { sendfile on; access_log off; tcp_nopush on;"
+        f"server {{ listen 127.0.0.1:{port}; root {folder}; keepalive_requests 1000000; }} }}"
+    )
+    program = shutil.which("nginx") or "/usr/sbin/nginx"
+    with _serving([program, "-c", str(config), "-e", "stderr"], port):
+        yield port
+
+
+def _peers() -> dict[str, Callable[[Path], "Iterator[int]"]]:
+    root = Path(os.environ.get("S3_BENCH_PEERS", "/nonexistent"))
+    keys = {"ROOT_ACCESS_KEY": "benchbenchbench1", "ROOT_SECRET_KEY": "benchbenchbench2"}
+    found: dict[str, Callable[[Path], Iterator[int]]] = {}
+
+    @contextmanager
+    def versitygw(folder: Path) -> Iterator[int]:
+        port = _free_port()
+        (folder / "data" / "bench").mkdir(parents=True)
+        command = [str(root / "bin/versitygw"), "--port", f"127.0.0.1:{port}", "posix", str(folder / "data")]
+        with _serving(command, port, **keys):
+            yield port
+
+    @contextmanager
+    def rclone(folder: Path) -> Iterator[int]:
+        port = _free_port()
+        (folder / "data" / "bench").mkdir(parents=True)
+        command = [str(root / "bin/rclone"), "serve", "s3", "--addr", f"127.0.0.1:{port}", str(folder / "data")]
+        with _serving([*command, "--auth-key", "benchbenchbench1,benchbenchbench2"], port):
+            yield port
+
+    @contextmanager
+    def moto(folder: Path) -> Iterator[int]:
+        port = _free_port()
+        with _serving([str(root / "venv/bin/moto_server"), "-p", str(port)], port):
+            _sdk(port).create_bucket(Bucket="bench")
+            yield port
+
+    for name, start, file in (
+        ("versitygw", versitygw, "bin/versitygw"),
+        ("rclone", rclone, "bin/rclone"),
+        ("moto", moto, "venv/bin/moto_server"),
+    ):
+        if (root / file).exists():
+            found[name] = start  # type: ignore[assignment]
+    return found
+
+
+def _show(name: str, megabytes_per_second: float) -> None:
+    print(f"{name:<44}{megabytes_per_second:>9.0f} MB/s", flush=True)
+
+
+def _show_rate(name: str, per_second: float) -> None:
+    print(f"{name:<44}{per_second:>9.0f} /s", flush=True)

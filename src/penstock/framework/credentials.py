@@ -16,13 +16,16 @@ from penstock.engines.functions.ports import Credentials
 from penstock.kernel.entropy import Entropy
 from penstock.kernel.errors import ServiceError
 from penstock.kernel.scope import DEFAULT_ACCOUNT_ID, Principal, root_principal
-from penstock.storage.transactions import ReadTransaction, Store, Transaction
+from penstock.storage.transactions import Key, ReadTransaction, Store, Transaction
 
 _NODE_SECRET = ("framework", "node-secret")
 _ROOT_KEY = ("framework", "root-key")
 _KEY_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 _SECRET_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _TOKEN_HEAD = "penstock"
+_KEYS_CHANGE_WITH: tuple[Key, ...] = (("framework",), ("iam",), ("iam-key",))
+_KNOWN_MAX = 1000
+"""Keys are remembered until a commit below these prefixes; a bound against clients that make up keys."""
 ACCOUNT_ID_DIGITS = 12
 
 
@@ -98,6 +101,9 @@ class Authenticator:
         self._mode = mode
         self._keys = keys
         self._temporary: TemporaryCredentials | None = None
+        self._known: dict[str, tuple[str, Principal] | None] = {}
+        for prefix in _KEYS_CHANGE_WITH:
+            store.on_commit(prefix, self._known.clear)
 
     async def authenticate(
         self, access_key_id: str | None, session_token: str | None, now_ms: int
@@ -124,6 +130,8 @@ class Authenticator:
                 if self._mode == "open" and error.code != "ExpiredToken":
                     return None
                 raise
+        if access_key_id in self._known:
+            return self._known[access_key_id]
         keys = self._keys
 
         def find(tx: ReadTransaction) -> tuple[str, Principal] | None:
@@ -132,7 +140,11 @@ class Authenticator:
                 return orjson.loads(root)[1], root_principal()
             return keys.find_access_key(tx, access_key_id) if keys else None
 
-        return await self._store.read(find)
+        found = await self._store.read(find)
+        if len(self._known) >= _KNOWN_MAX:
+            self._known.clear()
+        self._known[access_key_id] = found
+        return found
 
     async def temporary(self) -> TemporaryCredentials:
         if self._temporary is None:

@@ -7,6 +7,7 @@ members by their AWS names, the answer likewise. Streaming members are ByteStrea
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -75,6 +76,7 @@ def background(fn: F) -> F:
     return fn
 
 
+@lru_cache(maxsize=4096)
 def snake_name(name: str) -> str:
     """AWS's operation name as Python's: ListObjectsV2 -> list_objects_v2."""
     for pattern in _WORD_STARTS:

@@ -6,12 +6,12 @@ import os
 import select
 from collections.abc import Callable
 from email.utils import formatdate
-from functools import partial
+from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import Protocol
 
 from penstock.kernel.errors import Bug
-from penstock.kernel.streams import ByteStream, FileRange
+from penstock.kernel.streams import BytesStream, ByteStream, FileRange
 from penstock.kernel.units import MIB
 from penstock.protocol.messages import HttpResponse
 
@@ -58,7 +58,7 @@ class Answer:
                 self.is_chunked = True
                 lines.append("transfer-encoding: chunked\r\n")
         if "date" not in names:
-            lines.append(f"date: {formatdate(now_ms // 1000, usegmt=True)}\r\n")
+            lines.append(f"date: {_http_date(now_ms // 1000)}\r\n")
         if not keep_alive:
             lines.append("connection: close\r\n")
         elif is_http10:
@@ -79,6 +79,9 @@ async def send(transport: asyncio.Transport, answer: Answer, flow: Flow) -> None
         await flow.drain()
     elif not answer.has_body:
         transport.write(answer.head())
+    elif isinstance(body, BytesStream) and not answer.is_chunked:
+        transport.write(answer.head() + body.data)
+        await flow.drain()
     elif body.file is not None and not answer.is_chunked and transport.get_extra_info("sslcontext") is None:
         await _send_file(transport, answer.head(), body.file, flow)
     else:
@@ -174,6 +177,11 @@ def _push(source: int, target: int, offset: int, end: int, *, stalls: int) -> in
             raise Bug("a file is shorter than announced")
         offset += sent
     return offset
+
+
+@lru_cache(maxsize=4)
+def _http_date(now_s: int) -> str:
+    return formatdate(now_s, usegmt=True)
 
 
 def _clean(value: str) -> str:

@@ -5,11 +5,13 @@ in XML, in queries and in URIs, an HTTP date in headers.
 Source: https://smithy.io/2.0/spec/protocol-traits.html#timestampformat-trait
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
+from functools import lru_cache
 from typing import Any
 
 EPOCH, ISO8601, HTTP_DATE = "unixTimestamp", "iso8601", "rfc822"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def parse(value: Any, kind: str) -> datetime:
@@ -40,8 +42,13 @@ def render(value: datetime | float, kind: str) -> str | int | float:
         return int(seconds) if seconds == int(seconds) else seconds
     moment = moment.astimezone(UTC)
     if kind == HTTP_DATE:
-        return format_datetime(moment.replace(microsecond=0), usegmt=True)
+        return _http_date(int(moment.timestamp()))
     return moment.replace(tzinfo=None).isoformat(timespec="milliseconds" if moment.microsecond else "seconds") + "Z"
+
+
+@lru_cache(maxsize=1024)
+def _http_date(seconds: int) -> str:
+    return format_datetime(_EPOCH + timedelta(seconds=seconds), usegmt=True)
 
 
 def _from_epoch(seconds: float) -> datetime:

@@ -29,9 +29,18 @@ class BlobInfo:
 
 class BlobStore(Protocol):
     async def put(
-        self, body: ByteStream, *, digests: dict[str, Callable[[], Digest]] | None = None, bytes_max: int
+        self,
+        body: ByteStream,
+        *,
+        digests: dict[str, Callable[[], Digest]] | None = None,
+        bytes_max: int,
+        seal: Callable[[bytes], bytes] | None = None,
     ) -> BlobInfo:
-        """Write and fsync; raises StreamTooLong, Unavailable (disk full), or what `body` raises, leaving nothing."""
+        """Write and fsync; raises StreamTooLong, Unavailable (disk full), or what `body` raises, leaving nothing.
+
+        `seal` is fed the pieces in order, on a thread, and gives what is written in their place, as many bytes; the
+        digests are of what came in.
+        """
 
     def open(self, blob_id: str, *, offset: int = 0, length: int | None = None) -> ByteStream:
         """A range as a stream, with `file` set where the backend has one. KeyError if there is no such blob."""

@@ -12,14 +12,14 @@ class DictBlobs:
     def __init__(self):
         self.held = {}
 
-    async def put(self, body, *, digests=None, bytes_max):
+    async def put(self, body, *, digests=None, bytes_max, seal=None):
         data = await body.read(bytes_max=bytes_max)
         values = {}
         for name, make in (digests or {}).items():
             running = make()
             running.update(data)
             values[name] = running.digest()
-        return self._add(data, values)
+        return self._add(seal(data) if seal else data, values)
 
     def _add(self, data, values):
         blob_id = hashlib.md5(data + str(len(self.held)).encode()).hexdigest()

@@ -143,7 +143,12 @@ class MemoryBlobStore:
         self._count = 0
 
     async def put(
-        self, body: ByteStream, *, digests: dict[str, Callable[[], Digest]] | None = None, bytes_max: int
+        self,
+        body: ByteStream,
+        *,
+        digests: dict[str, Callable[[], Digest]] | None = None,
+        bytes_max: int,
+        seal: Callable[[bytes], bytes] | None = None,
     ) -> BlobInfo:
         running = {name: make() for name, make in (digests or {}).items()}
         parts: list[bytes] = []
@@ -152,7 +157,7 @@ class MemoryBlobStore:
             size += len(chunk)
             if size > bytes_max:
                 raise StreamTooLong(f"more than {bytes_max} bytes")
-            parts.append(bytes(chunk))
+            parts.append(seal(bytes(chunk)) if seal else bytes(chunk))
             for digest in running.values():
                 digest.update(chunk)
         values = {name: digest.digest() for name, digest in running.items()}
