@@ -183,6 +183,7 @@ class _Exchange:
         self.parts: list[bytes] = []
         self.body: _Body | None = None
         self.length: int | None = None
+        self.received = 0
 
 
 class _Connection(asyncio.Protocol):
@@ -199,6 +200,7 @@ class _Connection(asyncio.Protocol):
         self._ready: deque[_Exchange] = deque()
         self._task: asyncio.Task[None] | None = None
         self._unparsed_bytes = 0
+        self._plain_bytes = 0
         self._is_paused = False
         self._is_closing = False
         self._is_lingering = False
@@ -234,6 +236,10 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._is_lingering or self._refusal is not None:
             return
+        if self._plain_bytes:
+            data = self._take_plain(data)
+            if not data:
+                return
         if self._incoming is None or self._incoming.body is None and not self._incoming.parts:
             self._unparsed_bytes += len(data)
         try:
@@ -243,11 +249,32 @@ class _Connection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self._refuse(431 if isinstance(error.__context__, _HeadersTooLarge) else 400)
             return
+        incoming = self._incoming
+        if incoming is not None and incoming.body is not None and incoming.length:
+            self._plain_bytes = incoming.length - incoming.received
         is_in_head = self._incoming is not None and not self._incoming.method
         if is_in_head and self._unparsed_bytes > self.server.limits.header_bytes + len(data):
             self._refuse(431)
         if len(self._ready) >= self.server.limits.pipeline:
             self.pause_reading()
+
+    def _take_plain(self, data: bytes) -> bytes:
+        """A body of known length needs no parser, which would copy it: what comes is fed on as it is.
+
+        At its end a new parser takes over, as the old one still waits for this body. Answers what follows the body.
+        """
+        incoming = self._incoming
+        assert incoming is not None
+        assert incoming.body is not None
+        rest = b""
+        if len(data) > self._plain_bytes:
+            data, rest = data[: self._plain_bytes], data[self._plain_bytes :]
+        self._plain_bytes -= len(data)
+        incoming.body.feed(data)
+        if not self._plain_bytes:
+            self._parser = httptools.HttpRequestParser(self)
+            self.on_message_complete()
+        return rest
 
     def pause_writing(self) -> None:
         self._can_write.clear()
@@ -343,6 +370,7 @@ class _Connection(asyncio.Protocol):
         exchange = self._incoming
         assert exchange is not None
         if exchange.body is not None:
+            exchange.received += len(data)
             exchange.body.feed(data)
         else:
             exchange.parts.append(data)

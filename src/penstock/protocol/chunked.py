@@ -5,6 +5,7 @@
 Source: https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html
 """
 
+import asyncio
 import hashlib
 import hmac
 import re
@@ -13,7 +14,7 @@ from collections.abc import AsyncIterator
 
 from penstock.kernel.errors import ServiceError
 from penstock.kernel.streams import ByteStream
-from penstock.kernel.units import GIB, MIB
+from penstock.kernel.units import GIB, KIB, MIB
 from penstock.protocol.messages import HttpRequest
 from penstock.protocol.sigv4 import EMPTY_SHA256, Seed
 
@@ -22,6 +23,7 @@ CHUNK_HEADER_BYTES_MAX = 4096
 CHUNK_BYTES_MAX = GIB
 TRAILER_BYTES_MAX = 8192
 INFLATED_BYTES_MAX = 64 * MIB
+_HASHED_AT_ONCE_BYTES = 64 * KIB
 _LENGTH = re.compile(r"[0-9]{1,15}")
 _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,16}")
 _SIGNED_PREFIX = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
@@ -73,7 +75,8 @@ class ChunkedBody(ByteStream):
         super().__init__(self._decode(), length=length)
         self.trailers: dict[str, str] = {}
         self._source = source.__aiter__()
-        self._buffer = bytearray()
+        self._buffer = b""
+        self._at = 0
         self._seed = seed
         self._is_signed = is_signed
         self._has_signed_trailers = has_signed_trailers
@@ -164,39 +167,42 @@ class ChunkedBody(ByteStream):
         """Nothing but line ends may follow; a hash of the whole source is only checked at its end."""
         size = 0
         while True:
-            size += len(self._buffer)
-            if size > TRAILER_BYTES_MAX or self._buffer.strip(b"\r\n"):
+            left = self._buffer[self._at :]
+            size += len(left)
+            if size > TRAILER_BYTES_MAX or left.strip(b"\r\n"):
                 raise _malformed()
-            self._buffer.clear()
+            self._buffer, self._at = b"", 0
             if not await self._fill():
                 return
 
     async def _fill(self) -> bool:
+        """Append the source's next piece; where nothing is left over, the piece itself, uncopied."""
         async for piece in self._source:
-            self._buffer += piece
+            self._buffer = self._buffer[self._at :] + piece if self._at < len(self._buffer) else piece
+            self._at = 0
             return True
         return False
 
     async def _line(self, bytes_max: int, *, may_end: bool = False) -> bytes:
         """Up to the next line's end, without it. A trailer section may just end."""
-        while (at := self._buffer.find(b"\n")) < 0:
-            if len(self._buffer) > bytes_max:
+        while (end := self._buffer.find(b"\n", self._at)) < 0:
+            if len(self._buffer) - self._at > bytes_max:
                 raise _malformed()
             if not await self._fill():
                 if may_end:
-                    at = len(self._buffer)
+                    end = len(self._buffer)
                     break
                 raise _incomplete()
-        line = bytes(self._buffer[:at]).rstrip(b"\r")
-        del self._buffer[: at + 1]
+        line = self._buffer[self._at : end].rstrip(b"\r")
+        self._at = end + 1
         return line
 
     async def _take(self, size: int) -> AsyncIterator[bytes]:
         while size:
-            if not self._buffer and not await self._fill():
+            if self._at >= len(self._buffer) and not await self._fill():
                 raise _incomplete()
-            piece = bytes(self._buffer[:size])
-            del self._buffer[:size]
+            piece = self._buffer[self._at : self._at + size]
+            self._at += len(piece)
             size -= len(piece)
             yield piece
 
@@ -209,12 +215,22 @@ class HashedBody(ByteStream):
 
     async def _check(self, source: ByteStream, expected: str) -> AsyncIterator[bytes]:
         digest = hashlib.sha256()
+        loop = asyncio.get_running_loop()
         held = b""
+        hashing: asyncio.Future[None] | None = None
         async for piece in source:  # the last piece is held back until the hash is known
-            digest.update(piece)
+            if hashing is not None:
+                await hashing
+            if len(piece) > _HASHED_AT_ONCE_BYTES:  # the thread hashes while the piece before is worked on
+                hashing = loop.run_in_executor(None, digest.update, piece)
+            else:
+                hashing = None
+                digest.update(piece)
             if held:
                 yield held
             held = piece
+        if hashing is not None:
+            await hashing
         if not hmac.compare_digest(digest.hexdigest(), expected.lower()):
             fields = {"ClientComputedContentSHA256": expected, "S3ComputedContentSHA256": digest.hexdigest()}
             message = "The provided 'x-amz-content-sha256' header does not match what was computed."
