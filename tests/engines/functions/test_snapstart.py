@@ -38,7 +38,7 @@ async def test_environments_share_one_initialisation_and_nothing_else(bench):
         assert one["init"] == other["init"]
         assert (one["calls"], other["calls"]) == (1, 1)
         assert one["draw"] != other["draw"]
-        assert one["stream"] != other["stream"]
+        assert one["stream"] is None  # as on AWS: a snapshot can't know it
         assert one["type"] == "snap-start"
         assert (await answer(b, spec))["calls"] == 2
 

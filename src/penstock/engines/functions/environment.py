@@ -10,22 +10,27 @@ import socket
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
+from penstock.engines.functions import reports
+from penstock.engines.functions.extensions import RUNTIME_SHUTDOWN_S, Extensions
 from penstock.engines.functions.lifecycle import Event, State, next_state
-from penstock.engines.functions.output import TAIL_BYTES, Drain, FrameReader, LineReader
-from penstock.engines.functions.ports import FunctionSpec, Invocation, LogLine, LogSink
+from penstock.engines.functions.output import RUNTIME_ENDED, TAIL_BYTES, Drain, FrameReader, LineReader
+from penstock.engines.functions.ports import FunctionSpec, Invocation, LogLine, LogSink, ResponseStream
 from penstock.engines.functions.reports import RESULT_BYTES_MAX
+from penstock.engines.functions.telemetry import Telemetry
 from penstock.engines.sandbox import snapshots
 from penstock.engines.sandbox.cgroups import Group
 from penstock.kernel.clock import Clock
 
-READY, RESULT, ERROR, INIT_ERROR, OVERSIZE, EXITED, RESTORE_ERROR = 0, 1, 2, 3, 4, 5, 6
+READY, RESULT, ERROR, INIT_ERROR, OVERSIZE, EXITED, RESTORE_ERROR, EXTENSION_FAILED = 0, 1, 2, 3, 4, 5, 6, 7
 FROM_RUNTIME = struct.Struct("!BI")
 TO_RUNTIME = struct.Struct("!II")
 FREEZE_AFTER_S = 0.02
 MEMORY_WATCH_S = 0.01
 TMP_DIR_MODE = 0o700
+UNTOLD_MAX = 8
+ENDED_WATCH_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +40,13 @@ class Answer:
     kind: int
     body: bytes = b""
     wait_status: int = 0
+    stream_error: tuple[str, str] | None = None
 
 
 class Channel(Protocol):
-    """How invocations reach a runtime; its answers come to whoever is attached."""
+    """How invocations reach a runtime; its answers come to whoever is attached, streamed ones to `stream`."""
+
+    stream: ResponseStream | None
 
     def attach(self, on_answer: Callable[[Answer], None]) -> None: ...
     def send(self, header: dict[str, object], body: bytes) -> None: ...
@@ -51,6 +59,7 @@ class RuntimePipe(asyncio.Protocol):
     def __init__(self) -> None:
         self._on_frame: Callable[[Answer], None] = lambda answer: None
         self._buffer = bytearray()
+        self.stream: ResponseStream | None = None
         self.transport: asyncio.Transport | None = None
 
     def attach(self, on_answer: Callable[[Answer], None]) -> None:
@@ -109,6 +118,12 @@ class Environment:
         self.on_reset: Callable[[], None] = lambda: None
         self._channel: Channel | None = None
         self._drains: list[Drain] = []
+        self.extensions: Extensions | None = None
+        self.telemetry: Telemetry | None = None
+        self._exit_status: int | None = None
+        self._is_ending = False
+        self._untold: list[reports.PlatformEvent] = []
+        self._ended = asyncio.Event()
         self._answer: asyncio.Future[Answer] | None = None
         self._freezing: asyncio.TimerHandle | None = None
         os.makedirs(tmp_dir, mode=TMP_DIR_MODE, exist_ok=True)
@@ -123,6 +138,8 @@ class Environment:
         *,
         channel: Channel | None = None,
         control: socket.socket | None = None,
+        extensions: Extensions | None = None,
+        telemetry: Telemetry | None = None,
     ) -> Answer:
         """Fork the process and wait until the function is initialised, has failed or has ended.
 
@@ -130,11 +147,24 @@ class Environment:
         control   the process's end, where it is to become a snapshot
         """
         self.on("start")
+        self.extensions, self.telemetry, self._exit_status = extensions, telemetry, None
+        untold, self._untold = self._untold, []
+        if telemetry is not None:
+            for event in untold:
+                telemetry.publish(f"platform.{event.kind}", event.record)
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
         output_read, output_write = os.pipe()
         log_read, log_write = os.pipe()
-        self._drains = [Drain(output_read, LineReader(), self.log), Drain(log_read, FrameReader(), self.log)]
+        self._drains = [
+            Drain(output_read, LineReader(), self.log),
+            Drain(log_read, FrameReader(self._on_ended), self.log),
+        ]
+        own = [] if control is None else [control.fileno()]
+        if extensions is not None and extensions.external:
+            extension_read, extension_write = os.pipe()
+            self._drains.append(Drain(extension_read, LineReader(), self._log_extension))
+            own = [extension_write]
         self._answer = loop.create_future()
         try:
             if channel is None:
@@ -143,7 +173,6 @@ class Environment:
                 ours.close()
             channel.attach(self._on_answer)
             self._channel = channel
-            own = [] if control is None else [control.fileno()]
             self._child = await template.fork(request, [theirs.fileno(), output_write, log_write, *own])
         except BaseException:
             self.reset()
@@ -152,13 +181,31 @@ class Environment:
             theirs.close()
             os.close(output_write)
             os.close(log_write)
+            if control is None and own:
+                os.close(own[0])
         child = self._child
         snapshots.on_end(child, lambda status: self._on_exit(child, status))
         for drain in self._drains:
             loop.add_reader(drain.fd, self._on_output, drain)
         answer = await self._wait()
+        if answer.kind == READY and extensions is not None:
+            await extensions.ready()
+            answer = self._failed(answer)
         if answer.kind == READY:
             self.on("ready")
+            for extension in extensions.registered() if extensions is not None else ():
+                self.emit(reports.extension_ready(extension.name, sorted(extension.events)))
+            if telemetry is not None:
+                telemetry.end_initialisation()
+        return answer
+
+    def _failed(self, answer: Answer) -> Answer:
+        """What has happened since the runtime answered, if that ends the environment."""
+        if self._exit_status is not None:
+            return Answer(EXITED, wait_status=self._exit_status)
+        if self.extensions is not None and self.extensions.failure is not None:
+            error_type, text = self.extensions.failure
+            return Answer(EXTENSION_FAILED, json.dumps({"errorType": error_type, "errorMessage": text}).encode())
         return answer
 
     async def invoke(self, invocation: Invocation, *, deadline_ms: int) -> Answer:
@@ -174,10 +221,17 @@ class Environment:
             "trace_id": invocation.trace_id or None,
             "client_context": invocation.client_context or None,
         }
+        if self.extensions is not None:
+            self.extensions.invoke(header)
+        self._channel.stream = invocation.stream
         self._channel.send(header, invocation.payload)
         answer = await self._wait()
         if answer.kind in (RESULT, ERROR, OVERSIZE):
-            self.on("done")
+            if self.extensions is not None:
+                await self.extensions.settled()
+                answer = self._failed(answer)
+            if answer.kind in (RESULT, ERROR, OVERSIZE):
+                self.on("done")
         return answer
 
     async def _wait(self) -> Answer:
@@ -214,12 +268,30 @@ class Environment:
             self._answer.set_result(answer)
 
     def _on_exit(self, child: snapshots.Child, status: int) -> None:
-        if child is not self._child:
+        if child is self._child:
+            self._on_runtime_exit(status)
+            self._ended.set()
+            if self.state in ("idle", "frozen") and not self._is_ending:
+                self.reset()
+
+    def _on_runtime_exit(self, status: int) -> None:
+        if self._exit_status is not None:
             return
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result(Answer(EXITED, wait_status=status))
-        elif self.state in ("idle", "frozen"):
-            self.reset()
+        self._exit_status = status
+        if self.extensions is not None:
+            self.extensions.abort("Runtime.ExitError", "")
+        self._on_answer(Answer(EXITED, wait_status=status))
+
+    def _on_ended(self, kind: int, told: dict[str, Any]) -> None:
+        """A process of it has ended while others of it go on (zygote.py)."""
+        status = int(told.get("status", 0))
+        if kind == RUNTIME_ENDED:
+            self._on_runtime_exit(status)
+        elif self.extensions is not None and not self._is_ending:
+            text = str(told.get("error") or f"exit status {os.waitstatus_to_exitcode(status)}")
+            self.extensions.abort("Extension.Crash", text)
+            self._on_answer(self._failed(Answer(EXTENSION_FAILED)))
+        self._ended.set()
 
     def _on_output(self, drain: Drain) -> None:
         drain.read()
@@ -227,6 +299,38 @@ class Environment:
             asyncio.get_running_loop().remove_reader(drain.fd)
 
     def log(self, lines: list[str]) -> None:
+        """What the function wrote."""
+        self._write(lines)
+        if self.telemetry is not None:
+            for line in lines:
+                self.telemetry.publish("function", self._as_record(line))
+
+    def _log_extension(self, lines: list[str]) -> None:
+        self._write(lines)
+        if self.telemetry is not None:
+            for line in lines:
+                self.telemetry.publish("extension", self._as_record(line))
+
+    def _as_record(self, line: str) -> object:
+        """In JSON log format what is JSON is told as it is."""
+        if self.spec.log_format == "JSON":
+            with contextlib.suppress(ValueError):
+                return json.loads(line)
+        return line
+
+    def emit(self, *events: reports.PlatformEvent) -> None:
+        """Log and tell what the platform has to say."""
+        time = reports.iso(self._clock.now_ms())
+        lines = [line for event in events for line in event.line(self.spec, time).splitlines(keepends=True)]
+        if lines:
+            self._write(lines)
+        if self.telemetry is None:
+            self._untold = [*self._untold, *events][-UNTOLD_MAX:]
+            return
+        for event in events:
+            self.telemetry.publish(f"platform.{event.kind}", event.record)
+
+    def _write(self, lines: list[str]) -> None:
         now_ms = self._clock.now_ms()
         self._sink.write(self.spec, self.stream, [LogLine(now_ms, line) for line in lines])
         text = "".join(line if line.endswith("\n") else line + "\n" for line in lines)
@@ -253,8 +357,10 @@ class Environment:
         assert self._child is not None
         if self._runtime_pid == 0:
             pid = self._runtime_pid = self._child.pid
-            with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/task/{pid}/children") as children:
-                self._runtime_pid = int((children.read().split() or [str(pid)])[0])
+            before = len(self.extensions.external) if self.extensions is not None else 0
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                with open(f"/proc/{pid}/task/{pid}/children") as children:
+                    self._runtime_pid = int(children.read().split()[before])
         return self._runtime_pid
 
     def rest(self, now_s: float) -> None:
@@ -267,6 +373,8 @@ class Environment:
         if self.state == "idle" and self._child is not None:
             snapshots.kill(self._child, signal.SIGSTOP)
             self.on("freeze")
+            if self.telemetry is not None:
+                self.telemetry.freeze()
 
     def thaw(self) -> None:
         if self._freezing is not None:
@@ -276,10 +384,56 @@ class Environment:
             assert self._child is not None
             snapshots.kill(self._child, signal.SIGCONT)
             self.on("thaw")
+            if self.telemetry is not None:
+                self.telemetry.thaw()
 
     @property
     def is_initialised(self) -> bool:
         return self.state in ("idle", "frozen")
+
+    @property
+    def shutdown_s(self) -> float:
+        """How long it may take to end: nothing where it has no extensions."""
+        return self.extensions.shutdown_s if self.extensions is not None and self._child is not None else 0.0
+
+    async def shut_down(self, reason: Literal["spindown", "timeout", "failure"]) -> None:
+        """Let its runtime and its extensions end by themselves, as long as they may; `reset` or `end` is to follow.
+
+        Source: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html#runtimes-lifecycle-shutdown
+        """
+        if self.extensions is None or self._child is None or not self.shutdown_s:
+            return
+        self.thaw()
+        self._is_ending = True
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.shutdown_s
+        if self._exit_status is None:
+            is_kind = reason == "spindown"
+            with contextlib.suppress(OSError):
+                os.kill(self._main_pid(), signal.SIGTERM if is_kind else signal.SIGKILL)
+            await self._until_ended(min(deadline, loop.time() + RUNTIME_SHUTDOWN_S), runtime_only=True)
+        if self.extensions.external:
+            if self.telemetry is not None:
+                await self.telemetry.drain()
+            deadline_ms = self._clock.now_ms() + int((deadline - loop.time()) * 1000)
+            self.extensions.shut_down(reason, deadline_ms)
+            await self._until_ended(deadline, runtime_only=False)
+
+    async def _until_ended(self, deadline: float, *, runtime_only: bool) -> None:
+        """Until its runtime, or all of it, has ended."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                while (self._exit_status is None) if runtime_only else not self._has_ended():
+                    self._ended.clear()
+                    with contextlib.suppress(TimeoutError):  # what is no child of ours ends without a word
+                        async with asyncio.timeout(ENDED_WATCH_S):
+                            await self._ended.wait()
+        except TimeoutError:
+            pass
+
+    def _has_ended(self) -> bool:
+        """Whether no process of it is left."""
+        return self._child is None or (self._child.exited.done() and not snapshots.has_group(self._child))
 
     def reset(self) -> None:
         """Kill the process and take its last output; /tmp stays."""
@@ -290,7 +444,8 @@ class Environment:
             self._freezing.cancel()
             self._freezing = None
         if self._child is not None:
-            snapshots.kill(self._child, signal.SIGKILL)
+            has_others = self.extensions is not None and bool(self.extensions.external)
+            snapshots.kill(self._child, signal.SIGKILL, is_group=has_others)
             self._child = None
         if self._channel is not None:
             self._channel.close()
@@ -301,6 +456,13 @@ class Environment:
             drain.finish()
             os.close(drain.fd)
         self._drains = []
+        if self.extensions is not None:
+            self.extensions.close()
+        if self.telemetry is not None:
+            self.telemetry.close()
+        self.extensions = self.telemetry = None
+        self._is_ending = False
+        self._runtime_pid = 0
         if self.state not in ("ended", "reset", "new"):
             self.on("fail")
 

@@ -1,13 +1,18 @@
 """A function's output as log events: lines of stdout and stderr, and AWS's framed messages, within bounds."""
 
+import contextlib
+import json
 import os
 from collections.abc import Callable
+from typing import Any
 
 LINE_BYTES_MAX = 256 * 1024
 READ_BYTES = 65536
 TAIL_BYTES = 4096
 FRAME_HEAD_BYTES = 16
 FRAME_MARK = b"\xa5\x5a"
+ENDED_MARK = 0xFF
+RUNTIME_ENDED, EXTENSION_ENDED = 1, 2
 
 
 class LineReader:
@@ -32,9 +37,13 @@ class LineReader:
 
 
 class FrameReader:
-    """Takes AWS's telemetry frames: type (4 bytes), length (4), microseconds (8), message."""
+    """Takes AWS's telemetry frames: type (4 bytes), length (4), microseconds (8), message.
 
-    def __init__(self) -> None:
+    Frames of a type of our own (zygote.py) tell how a process ended: `on_ended` takes which kind, and what is told.
+    """
+
+    def __init__(self, on_ended: Callable[[int, dict[str, Any]], None] | None = None) -> None:
+        self._on_ended = on_ended
         self._rest = bytearray()
         self._skip = 0
 
@@ -55,9 +64,19 @@ class FrameReader:
             if len(self._rest) < FRAME_HEAD_BYTES + kept:
                 return messages
             body = self._rest[FRAME_HEAD_BYTES : FRAME_HEAD_BYTES + kept]
-            messages.append(body.decode("utf-8", "replace"))
+            kind = self._rest[3] if self._rest[2] == ENDED_MARK else 0
+            if kind and self._on_ended is not None:
+                self._tell(kind, bytes(body))
+            else:
+                messages.append(body.decode("utf-8", "replace"))
             del self._rest[: FRAME_HEAD_BYTES + kept]
             self._skip = size - kept
+
+    def _tell(self, kind: int, body: bytes) -> None:
+        with contextlib.suppress(ValueError):  # the function wrote it itself
+            told = json.loads(body)
+            if isinstance(told, dict) and self._on_ended is not None:
+                self._on_ended(kind, told)
 
     def flush(self) -> list[str]:
         self._rest.clear()

@@ -21,6 +21,7 @@ UNZIPPED_BYTES_MAX = 250 * 1024 * 1024
 ENTRIES_MAX = 100_000
 COPY_BYTES = 1 << 20
 NODE_CLIENT = "index.mjs"
+PYTHON_CLIENT = "bootstrap.py"
 RUNTIME_MODULES = (
     "awslambdaric", "runtime_client", "snapshot_restore_py", "simplejson", "boto3", "botocore", "s3transfer",
     "jmespath", "dateutil", "urllib3", "six",
@@ -206,10 +207,11 @@ def _link_modules(modules: Sequence[str], target: Path, *, files: Mapping[str, P
 
 def runtime_dir(work_dir: str) -> str:
     """The managed runtime's own packages and no others: /var/runtime. Links into this interpreter's packages."""
-    client = Path(bootstrap.__file__).parent / "runtime.mjs"
-    places = "\0".join([*(str(_origin(module)) for module in RUNTIME_MODULES), str(client)])
+    folder = Path(bootstrap.__file__).parent
+    clients = {NODE_CLIENT: folder / "runtime.mjs", PYTHON_CLIENT: folder / "standalone.py"}
+    places = "\0".join([*(str(_origin(module)) for module in RUNTIME_MODULES), *map(str, clients.values())])
     target = Path(work_dir) / "runtime" / hashlib.sha256(places.encode()).hexdigest()[:16]
-    _link_modules(RUNTIME_MODULES, target, files={NODE_CLIENT: client})
+    _link_modules(RUNTIME_MODULES, target, files=clients)
     return str(target)
 
 

@@ -96,6 +96,7 @@ class LocalFunctionPool:
         self._growing: asyncio.TimerHandle | None = None
         self._sweeping: asyncio.TimerHandle | None = None
         self._cpu = _CpuMeter()
+        self._endings: set[asyncio.Task[None]] = set()
         shutil.rmtree(work_dir / "environments", ignore_errors=True)
         (work_dir / "environments").mkdir(mode=0o755, parents=True, exist_ok=True)
 
@@ -168,6 +169,8 @@ class LocalFunctionPool:
         self._snapshots.close()
         for environment in list(self._environments):
             self._end(environment)
+        if self._endings:
+            await asyncio.gather(*self._endings, return_exceptions=True)
         await self._starter.close()
 
     # Places
@@ -281,8 +284,21 @@ class LocalFunctionPool:
 
     def _end(self, environment: Environment) -> None:
         self._environments.discard(environment)
+        if environment.is_initialised and environment.shutdown_s:
+            ending = asyncio.get_running_loop().create_task(self._shut_down(environment), name="penstock-shutdown")
+            self._endings.add(ending)
+            ending.add_done_callback(self._endings.discard)
+            return
         environment.end()
         self._starter.retire(environment)
+
+    async def _shut_down(self, environment: Environment) -> None:
+        """Its extensions may finish what they hold first."""
+        try:
+            await environment.shut_down("spindown")
+        finally:
+            environment.end()
+            self._starter.retire(environment)
 
     def _watch_growth(self) -> None:
         if self._growing is None:

@@ -44,19 +44,32 @@ class FunctionSpec:
     architecture: str = "x86_64"
     log_group: str = ""
     log_format: Literal["Text", "JSON"] = "Text"
+    application_log_level: str = ""
+    system_log_level: Literal["DEBUG", "INFO", "WARN"] = "INFO"
     reserved_concurrency: int | None = None
     snap_start: bool = False
 
 
+class ResponseStream(Protocol):
+    """Where a streamed answer goes while it is made; each call waits until it may go on."""
+
+    async def begin(self, content_type: str) -> None: ...
+    async def write(self, chunk: bytes) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """One event for a function. `request_id` is stable over asynchronous retries."""
+    """One event for a function. `request_id` is stable over asynchronous retries.
+
+    stream   takes an answer that is streamed; None: it's collected
+    """
 
     request_id: str
     payload: bytes
     invoked_arn: str
     trace_id: str = ""
     client_context: str = ""
+    stream: ResponseStream | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +77,7 @@ class Outcome:
     """How an invocation ended, with what AWS would have billed.
 
     restore_ms      how long a SnapStart environment took to be restored
+    stream_error    (type, details) of an error that came after the answer had begun to be streamed
     function_error  None for success, else X-Amz-Function-Error (`Unhandled`)
     billed_ms       ceil(duration + init); log_tail  the last 4 KiB of its log
     """
@@ -79,6 +93,7 @@ class Outcome:
     is_cold: bool
     error_type: str = ""
     restore_ms: float | None = None
+    stream_error: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -36,75 +37,116 @@ class Report:
         return max(1, math.ceil(round(self.duration_ms + (self.init_ms or 0.0) + self.hook_ms, 2)))
 
 
-def system_line(spec: FunctionSpec, now_ms: int, kind: str, record: dict[str, object]) -> str:
-    """A platform event in JSON log format."""
-    time = datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return json.dumps({"time": time, "type": f"platform.{kind}", "record": record}, separators=(",", ":"))
+@dataclass(frozen=True, slots=True)
+class PlatformEvent:
+    """One event of the platform: `platform.KIND` for telemetry and JSON logs, `text` in text logs ("": not there).
+
+    level   what it is logged at in JSON; SystemLogLevel decides what is kept
+    Source: https://docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html
+    """
+
+    kind: str
+    record: dict[str, object]
+    text: str = ""
+    level: Literal["DEBUG", "INFO", "WARN"] = "INFO"
+
+    def line(self, spec: FunctionSpec, time: str) -> str:
+        """As it is logged; "" where it isn't."""
+        if spec.log_format != "JSON":
+            return self.text
+        if _LEVELS.index(self.level) < _LEVELS.index(spec.system_log_level):
+            return ""
+        return json.dumps({"time": time, "type": f"platform.{self.kind}", "record": self.record}, separators=(",", ":"))
 
 
-def init_start_line(spec: FunctionSpec, now_ms: int, *, kind: str = "on-demand") -> str:
+_LEVELS = ("DEBUG", "INFO", "WARN")
+
+
+def iso(now_ms: int) -> str:
+    return datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def init_start(spec: FunctionSpec, *, kind: str) -> PlatformEvent:
+    """`kind` is the initialization type."""
     version, arn = _runtime_version(spec)
-    if spec.log_format == "JSON":
-        record: dict[str, object] = {
-            "initializationType": kind, "phase": "init", "runtimeVersion": version, "runtimeVersionArn": arn,
-            "functionName": spec.name, "functionVersion": spec.version,
-        }  # fmt: skip
-        return system_line(spec, now_ms, "initStart", record)
-    return f"INIT_START Runtime Version: {version}\tRuntime Version ARN: {arn}\n"
+    record: dict[str, object] = {
+        "initializationType": kind, "phase": "init", "runtimeVersion": version, "runtimeVersionArn": arn,
+        "functionName": spec.name, "functionVersion": spec.version,
+    }  # fmt: skip
+    return PlatformEvent("initStart", record, f"INIT_START Runtime Version: {version}\tRuntime Version ARN: {arn}\n")
 
 
-def restore_start_line(spec: FunctionSpec, now_ms: int) -> str:
-    version, arn = _runtime_version(spec)
-    if spec.log_format == "JSON":
-        record: dict[str, object] = {
-            "runtimeVersion": version, "runtimeVersionArn": arn,
-            "functionName": spec.name, "functionVersion": spec.version,
-        }  # fmt: skip
-        return system_line(spec, now_ms, "restoreStart", record)
-    return f"RESTORE_START Runtime Version: {version}\tRuntime Version ARN: {arn}\n"
+def init_runtime_done(*, kind: str, status: str, error_type: str = "") -> PlatformEvent:
+    record: dict[str, object] = {"initializationType": kind, "phase": "init", "status": status}
+    return PlatformEvent("initRuntimeDone", _with_error(record, error_type), level=_level(status, "DEBUG"))
 
 
-def restore_report_line(spec: FunctionSpec, now_ms: int, *, restore_ms: float, status: str) -> str:
-    if spec.log_format == "JSON":
-        record: dict[str, object] = {"status": status, "metrics": {"durationMs": round(restore_ms, 3)}}
-        return system_line(spec, now_ms, "restoreReport", record)
-    text = f"RESTORE_REPORT Restore Duration: {restore_ms:.2f} ms"
-    return text + ("" if status == "success" else f"\tStatus: {status}") + "\n"
-
-
-def _runtime_version(spec: FunctionSpec) -> tuple[str, str]:
-    version = f"{spec.runtime.replace('python', 'python:', 1)}.v1"
-    return version, f"arn:aws:lambda:{spec.region}::runtime:{hashlib.sha256(version.encode()).hexdigest()}"
-
-
-def init_report_line(
-    spec: FunctionSpec,
-    now_ms: int,
-    *,
-    init_ms: float,
-    status: str,
-    error_type: str = "",
-    kind: str = "on-demand",
-) -> str:
-    if spec.log_format == "JSON":
-        record: dict[str, object] = {
-            "initializationType": kind, "phase": "init", "status": status,
-            "metrics": {"durationMs": round(init_ms, 3)},
-        }  # fmt: skip
-        return system_line(spec, now_ms, "initReport", record | ({"errorType": error_type} if error_type else {}))
+def init_report(
+    *, kind: str, init_ms: float, status: str, error_type: str = "", is_logged: bool = True
+) -> PlatformEvent:
+    """In text logs it is there where nothing else tells of the initialisation."""
+    record: dict[str, object] = {
+        "initializationType": kind, "phase": "init", "status": status, "metrics": {"durationMs": round(init_ms, 3)},
+    }  # fmt: skip
     text = f"INIT_REPORT Init Duration: {init_ms:.2f} ms\tPhase: init\tStatus: {status}"
-    return text + (f"\tError Type: {error_type}" if error_type else "") + "\n"
+    text += (f"\tError Type: {error_type}" if error_type else "") + "\n"
+    level = _level(status, "INFO" if is_logged else "DEBUG")
+    return PlatformEvent("initReport", _with_error(record, error_type), text if is_logged else "", level)
 
 
-def start_line(spec: FunctionSpec, now_ms: int, request_id: str) -> str:
-    if spec.log_format == "JSON":
-        return system_line(spec, now_ms, "start", {"requestId": request_id, "version": spec.version})
-    return f"START RequestId: {request_id} Version: {spec.version}\n"
+def restore_start(spec: FunctionSpec) -> PlatformEvent:
+    version, arn = _runtime_version(spec)
+    record: dict[str, object] = {
+        "runtimeVersion": version, "runtimeVersionArn": arn,
+        "functionName": spec.name, "functionVersion": spec.version,
+    }  # fmt: skip
+    text = f"RESTORE_START Runtime Version: {version}\tRuntime Version ARN: {arn}\n"
+    return PlatformEvent("restoreStart", record, text)
 
 
-def end_lines(spec: FunctionSpec, now_ms: int, report: Report) -> list[str]:
-    if spec.log_format == "JSON":
-        return [_report_json(spec, now_ms, report)]
+def restore_report(*, restore_ms: float, status: str) -> PlatformEvent:
+    record: dict[str, object] = {"status": status, "metrics": {"durationMs": round(restore_ms, 3)}}
+    text = f"RESTORE_REPORT Restore Duration: {restore_ms:.2f} ms" + (
+        "" if status == "success" else f"\tStatus: {status}"
+    )
+    return PlatformEvent("restoreReport", record, text + "\n", _level(status, "INFO"))
+
+
+def extension_ready(name: str, events: Sequence[str]) -> PlatformEvent:
+    text = f"EXTENSION\tName: {name}\tState: Ready\tEvents: [{', '.join(events)}]\n"
+    return PlatformEvent("extension", {"name": name, "state": "Ready", "events": list(events)}, text)
+
+
+def start(spec: FunctionSpec, request_id: str, trace_id: str) -> PlatformEvent:
+    record: dict[str, object] = {"requestId": request_id, "version": spec.version}
+    if trace_id:
+        record["tracing"] = {"type": "X-Amzn-Trace-Id", "value": trace_id}
+    return PlatformEvent("start", record, f"START RequestId: {request_id} Version: {spec.version}\n")
+
+
+def runtime_done(report: Report, *, produced_bytes: int) -> PlatformEvent:
+    status = "error" if report.status == "crash" else report.status
+    record: dict[str, object] = {
+        "requestId": report.request_id,
+        "status": status,
+        "metrics": {"durationMs": round(report.duration_ms, 3), "producedBytes": produced_bytes},
+    }
+    level = _level(status, "DEBUG")
+    return PlatformEvent("runtimeDone", _with_error(record, report.error_type), level=level)
+
+
+def report_event(spec: FunctionSpec, report: Report) -> PlatformEvent:
+    """What an invocation took; in text logs END comes with it."""
+    status = "error" if report.status == "crash" else report.status
+    record: dict[str, object] = {
+        "requestId": report.request_id, "metrics": _metrics(spec, report), "status": status,
+    }  # fmt: skip
+    error_type = report.error_type if status != "success" else ""
+    text = f"END RequestId: {report.request_id}\n" + _report_text(spec, report)
+    return PlatformEvent("report", _with_error(record, error_type), text, _level(status, "INFO"))
+
+
+def _report_text(spec: FunctionSpec, report: Report) -> str:
     text = (
         f"REPORT RequestId: {report.request_id}\tDuration: {report.duration_ms:.2f} ms\t"
         f"Billed Duration: {report.billed_ms} ms\tMemory Size: {spec.memory_mb} MB\t"
@@ -119,10 +161,10 @@ def end_lines(spec: FunctionSpec, now_ms: int, report: Report) -> list[str]:
         text += "Status: timeout"
     elif report.status == "crash":
         text += f"Status: error\tError Type: {report.error_type}"
-    return [f"END RequestId: {report.request_id}\n", text + "\n"]
+    return text + "\n"
 
 
-def _report_json(spec: FunctionSpec, now_ms: int, report: Report) -> str:
+def _metrics(spec: FunctionSpec, report: Report) -> dict[str, object]:
     metrics: dict[str, object] = {
         "durationMs": round(report.duration_ms, 3), "billedDurationMs": report.billed_ms,
         "memorySizeMB": spec.memory_mb, "maxMemoryUsedMB": report.max_memory_mb,
@@ -132,11 +174,20 @@ def _report_json(spec: FunctionSpec, now_ms: int, report: Report) -> str:
     if report.restore_ms is not None:
         metrics["restoreDurationMs"] = round(report.restore_ms, 3)
         metrics["billedRestoreDurationMs"] = math.ceil(report.hook_ms)
-    status = "error" if report.status == "crash" else report.status
-    record: dict[str, object] = {"requestId": report.request_id, "metrics": metrics, "status": status}
-    if report.error_type and status != "success":
-        record["errorType"] = report.error_type
-    return system_line(spec, now_ms, "report", record)
+    return metrics
+
+
+def _level(status: str, level: Literal["DEBUG", "INFO"]) -> Literal["DEBUG", "INFO", "WARN"]:
+    return level if status == "success" else "WARN"
+
+
+def _with_error(record: dict[str, object], error_type: str) -> dict[str, object]:
+    return record | ({"errorType": error_type} if error_type else {})
+
+
+def _runtime_version(spec: FunctionSpec) -> tuple[str, str]:
+    version = f"{spec.runtime.replace('python', 'python:', 1)}.v1"
+    return version, f"arn:aws:lambda:{spec.region}::runtime:{hashlib.sha256(version.encode()).hexdigest()}"
 
 
 def timeout_text(timeout_s: int) -> str:

@@ -4,14 +4,16 @@ Source: https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.
 """
 
 import asyncio
+import json
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from typing import Literal
 
 from penstock.engines.functions import reports
 from penstock.engines.functions.environment import (
     ERROR,
+    EXTENSION_FAILED,
     INIT_ERROR,
     OVERSIZE,
     READY,
@@ -29,6 +31,7 @@ from penstock.kernel.clock import Clock
 
 INIT_S_MAX = 10.0
 """Source: https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html"""
+ON_DEMAND = "on-demand"
 LONG_INIT_S_MAX = 130.0
 """Of what is initialised ahead of invocations, where the function's timeout isn't longer. Source: as above."""
 _ERROR_TYPE = re.compile(rb'"errorType"\s*:\s*"([^"\\]{1,200})"')
@@ -64,11 +67,15 @@ class Runner:
             init_ms = (self._wall.monotonic_s() - began_s) * 1000
             if ready is None or ready.kind != READY:
                 return await self._initialise_again(environment, invocation, ready, init_ms)
-        environment.log([reports.start_line(spec, self._clock.now_ms(), invocation.request_id)])
+            environment.emit(
+                reports.init_runtime_done(kind=ON_DEMAND, status="success"),
+                reports.init_report(kind=ON_DEMAND, init_ms=init_ms, status="success", is_logged=False),
+            )
+        environment.emit(reports.start(spec, invocation.request_id, invocation.trace_id))
         began_s = self._wall.monotonic_s()
         answer = await self._answer(environment, spec, invocation)
         duration_ms = (self._wall.monotonic_s() - began_s) * 1000
-        return self._concluded(environment, invocation, answer, duration_ms, init_ms=init_ms, restored=restored)
+        return await self._concluded(environment, invocation, answer, duration_ms, init_ms=init_ms, restored=restored)
 
     async def initialise_ahead(self, environment: Environment, *, kind: str) -> str:
         """Initialise without an invocation; AWS's reason code where that failed, "" where it didn't.
@@ -81,14 +88,15 @@ class Runner:
         init_ms = (self._wall.monotonic_s() - began_s) * 1000
         status, reason, error_type = "success", "", ""
         if answer is None:
-            environment.reset()
+            await self._reset(environment, "timeout")
             status, reason = "timeout", "FunctionError.InitTimeout"
         elif answer.kind != READY:
-            ended = self._judge(environment, "", answer)
+            ended = await self._judge(environment, "", answer)
             status, reason, error_type = "error", _reason_code(ended.error_type), ended.error_type
-        now_ms = self._clock.now_ms()
-        line = reports.init_report_line(spec, now_ms, init_ms=init_ms, status=status, error_type=error_type, kind=kind)
-        environment.log([line])
+        environment.emit(
+            reports.init_runtime_done(kind=kind, status=status, error_type=error_type),
+            reports.init_report(kind=kind, init_ms=init_ms, status=status, error_type=error_type),
+        )
         return reason
 
     async def _answer(self, environment: Environment, spec: FunctionSpec, invocation: Invocation) -> Answer | None:
@@ -108,7 +116,10 @@ class Runner:
         spec = environment.spec
         if not environment.has_started:
             environment.has_started = True
-            environment.log(_first_lines(spec, self._clock.now_ms(), kind))
+            environment.emit(reports.init_start(spec, kind=kind))
+            found = find_runtime(spec.runtime)
+            if not isinstance(found, str) and found.warning:
+                environment.log([f"[WARNING] {found.warning}\n"])
         await self._starter.template(spec)
         try:
             async with asyncio.timeout(time_s):
@@ -124,7 +135,7 @@ class Runner:
         spec = environment.spec
         snapshot = await self._snapshot_of(spec)
         began_s = self._wall.monotonic_s()
-        environment.log([reports.restore_start_line(spec, self._clock.now_ms())])
+        environment.emit(reports.restore_start(spec))
         answer: Answer | None
         try:
             async with asyncio.timeout(INIT_S_MAX):
@@ -134,10 +145,9 @@ class Runner:
         restore_ms = (self._wall.monotonic_s() - began_s) * 1000
         is_restored = answer is not None and answer.kind == READY
         status = "success" if is_restored else "timeout" if answer is None else "error"
-        now_ms = self._clock.now_ms()
-        environment.log([reports.restore_report_line(spec, now_ms, restore_ms=restore_ms, status=status)])
+        environment.emit(reports.restore_report(restore_ms=restore_ms, status=status))
         if answer is None or not is_restored:
-            environment.reset()
+            await self._reset(environment, "failure")
             raise RestoreFailed(is_timeout=answer is None)
         return restore_ms, float(answer.body or b"0")
 
@@ -148,27 +158,34 @@ class Runner:
 
         Source: https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#runtimes-lifecycle-ib
         """
-        spec, now_ms = environment.spec, self._clock.now_ms()
+        spec = environment.spec
+        status, error_type = "timeout", ""
         if failed is None:
-            environment.reset()
-            line = reports.init_report_line(spec, now_ms, init_ms=init_ms, status="timeout")
+            await self._reset(environment, "timeout")
         else:
-            first = self._judge(environment, invocation.request_id, failed)
-            line = reports.init_report_line(spec, now_ms, init_ms=init_ms, status="error", error_type=first.error_type)
-        environment.log([line, reports.start_line(spec, now_ms, invocation.request_id)])
+            status, error_type = "error", (await self._judge(environment, invocation.request_id, failed)).error_type
+        environment.emit(
+            reports.init_runtime_done(kind=ON_DEMAND, status=status, error_type=error_type),
+            reports.init_report(kind=ON_DEMAND, init_ms=init_ms, status=status, error_type=error_type),
+            reports.start(spec, invocation.request_id, invocation.trace_id),
+        )
         began_s = self._wall.monotonic_s()
         answer = await self._initialise(environment, time_s=spec.timeout_s)
         if answer is not None and answer.kind == READY:
             answer = await self._answer(environment, spec, invocation)
         duration_ms = (self._wall.monotonic_s() - began_s) * 1000
-        return self._concluded(environment, invocation, answer, duration_ms)
+        return await self._concluded(environment, invocation, answer, duration_ms)
 
-    def _judge(self, environment: Environment, request_id: str, answer: Answer | None) -> _Ended:
+    async def _reset(self, environment: Environment, reason: Literal["timeout", "failure"]) -> None:
+        await environment.shut_down(reason)
+        environment.reset()
+
+    async def _judge(self, environment: Environment, request_id: str, answer: Answer | None) -> _Ended:
         spec = environment.spec
         if answer is None:
             text = reports.timeout_text(spec.timeout_s)
-            environment.log([f"{_iso(self._clock.now_ms())} {request_id} {text}\n\n"])
-            environment.reset()
+            environment.log([f"{reports.iso(self._clock.now_ms())} {request_id} {text}\n\n"])
+            await self._reset(environment, "timeout")
             return _Ended("timeout", reports.platform_error(request_id, "Sandbox.Timedout", text), "Sandbox.Timedout")
         if answer.kind == RESULT:
             return _Ended("success", answer.body, "")
@@ -176,18 +193,23 @@ class Runner:
             return _Ended("error", reports.too_large_error(), "Function.ResponseSizeTooLarge")
         if answer.kind in (ERROR, INIT_ERROR, RESTORE_ERROR):
             if answer.kind != ERROR:
-                environment.reset()
+                await self._reset(environment, "failure")
             return _Ended("error", answer.body, _error_type(answer.body))
+        if answer.kind == EXTENSION_FAILED:
+            await self._reset(environment, "failure")
+            told = json.loads(answer.body)
+            body = reports.platform_error(request_id, told["errorType"], told["errorMessage"])
+            return _Ended("crash", body, told["errorType"])
         killed = environment.group is not None and environment.group.was_out_of_memory()
         is_out_of_memory = environment.is_out_of_memory or killed
         text = reports.exit_text(answer.wait_status)
-        environment.reset()
+        await self._reset(environment, "failure")
         error_type = "Runtime.OutOfMemory" if is_out_of_memory else "Runtime.ExitError"
         if is_out_of_memory:
             environment.max_memory_mb = spec.memory_mb
         return _Ended("crash", reports.platform_error(request_id, "Runtime.ExitError", text), error_type)
 
-    def _concluded(
+    async def _concluded(
         self,
         environment: Environment,
         invocation: Invocation,
@@ -197,7 +219,7 @@ class Runner:
         init_ms: float | None = None,
         restored: tuple[float, float] | None = None,
     ) -> Outcome:
-        ended = self._judge(environment, invocation.request_id, answer)
+        ended = await self._judge(environment, invocation.request_id, answer)
         restore_ms, hook_ms = restored or (None, 0.0)
         report = Report(
             invocation.request_id,
@@ -209,7 +231,10 @@ class Runner:
             restore_ms,
             hook_ms,
         )
-        environment.log(reports.end_lines(environment.spec, self._clock.now_ms(), report))
+        environment.emit(
+            reports.runtime_done(report, produced_bytes=len(ended.payload)),
+            reports.report_event(environment.spec, report),
+        )
         return Outcome(
             payload=ended.payload,
             function_error=None if ended.status == "success" else "Unhandled",
@@ -222,13 +247,8 @@ class Runner:
             is_cold=init_ms is not None or restored is not None,
             error_type=ended.error_type,
             restore_ms=restore_ms,
+            stream_error=None if answer is None else answer.stream_error,
         )
-
-
-def _first_lines(spec: FunctionSpec, now_ms: int, kind: str) -> list[str]:
-    found = find_runtime(spec.runtime)
-    warning = "" if isinstance(found, str) else found.warning
-    return [reports.init_start_line(spec, now_ms, kind=kind), *([f"[WARNING] {warning}\n"] if warning else [])]
 
 
 def _reason_code(error_type: str) -> str:
@@ -245,7 +265,3 @@ def _reason_code(error_type: str) -> str:
 def _error_type(body: bytes) -> str:
     found = _ERROR_TYPE.search(body)
     return found[1].decode("utf-8", "replace") if found else ""
-
-
-def _iso(now_ms: int) -> str:
-    return datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -5,12 +5,19 @@ Source: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterable, Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from penstock.engines.functions.environment import ERROR, INIT_ERROR, OVERSIZE, READY, RESULT, Answer
-from penstock.engines.functions.ports import CredentialsSource, FunctionSpec
+from penstock.engines.functions.extensions import Extensions
+from penstock.engines.functions.ports import CredentialsSource, FunctionSpec, ResponseStream
 from penstock.engines.functions.reports import RESULT_BYTES_MAX
+from penstock.engines.functions.telemetry import Telemetry
+from penstock.kernel.units import MIB
+
+STREAM_BYTES_MAX = 200 * MIB
+"""Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-response-streaming.html"""
 
 
 class WrongInvocation(Exception):
@@ -30,6 +37,8 @@ class RuntimeApi:
         self._sent: tuple[dict[str, Any], bytes] | None = None
         self._running = ""
         self._is_ready = False
+        self._collected = bytearray()
+        self.stream: ResponseStream | None = None
 
     def attach(self, on_answer: Callable[[Answer], None]) -> None:
         self._on_answer = on_answer
@@ -65,6 +74,33 @@ class RuntimeApi:
             raise ResponseTooLarge
         self._on_answer(Answer(RESULT, body))
 
+    async def respond_streaming(self, request_id: str, content_type: str, chunks: AsyncIterable[bytes]) -> None:
+        """Hand the answer on as it comes; where nobody takes it so, collect it. `end_stream` is to follow.
+
+        Raises WrongInvocation, ResponseTooLarge.
+        Source: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-response-streaming
+        """
+        self._check(request_id)
+        stream, size = self.stream, 0
+        if stream is not None:
+            await stream.begin(content_type)
+        async for chunk in chunks:
+            size += len(chunk)
+            if size > (RESULT_BYTES_MAX if stream is None else STREAM_BYTES_MAX):
+                self._finish(request_id)
+                self._on_answer(Answer(OVERSIZE))
+                raise ResponseTooLarge
+            if stream is None:
+                self._collected += chunk
+            else:
+                await stream.write(chunk)
+
+    def end_stream(self, request_id: str, error: tuple[str, str] | None) -> None:
+        """All of it has come; `error` is what went wrong on the way: its type and its details."""
+        self._finish(request_id)
+        body, self._collected = bytes(self._collected), bytearray()
+        self._on_answer(Answer(RESULT, body, stream_error=error))
+
     def fail(self, request_id: str, body: bytes) -> None:
         """The function raised. Raises WrongInvocation."""
         self._finish(request_id)
@@ -74,17 +110,37 @@ class RuntimeApi:
         """The function couldn't be initialised."""
         self._on_answer(Answer(INIT_ERROR, body))
 
-    def _finish(self, request_id: str) -> None:
+    def _check(self, request_id: str) -> None:
         if not self._running or request_id != self._running:
             raise WrongInvocation(request_id)
+
+    def _finish(self, request_id: str) -> None:
+        self._check(request_id)
         self._running = ""
 
 
-class RuntimeFaces(Protocol):
-    """Where runtimes reach their APIs: HTTP, on addresses of this machine."""
+@dataclass(frozen=True)
+class EnvironmentApi:
+    """What one environment can ask at its address. No runtime: it's reached over its pipe.
 
-    async def open(self, api: RuntimeApi) -> str:
+    metadata_token   what it shows to learn where it runs: zone_id
+    """
+
+    extensions: Extensions
+    telemetry: Telemetry
+    metadata_token: str
+    zone_id: str
+    runtime: RuntimeApi | None = None
+
+
+class RuntimeFaces(Protocol):
+    """Where environments reach their APIs: HTTP, on addresses of this machine."""
+
+    async def open(self, api: EnvironmentApi) -> str:
         """Serve it; answers host:port."""
+
+    async def send(self, protocol: str, port: int, path: str, body: bytes) -> None:
+        """A batch of telemetry, to a listener on this machine. Raises OSError."""
 
     async def open_credentials(self, token: str, spec: FunctionSpec, source: CredentialsSource) -> str:
         """Serve the credentials of the function's role to whoever shows the token; answers the URL."""

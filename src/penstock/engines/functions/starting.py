@@ -11,13 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, cast
 
-from penstock.engines.functions import imports, packages
+from penstock.engines.functions import imports, packages, reports
 from penstock.engines.functions.bootstrap import runtime
 from penstock.engines.functions.environment import INIT_ERROR, Answer, Environment
+from penstock.engines.functions.extensions import Extensions
 from penstock.engines.functions.ports import CredentialsSource, FunctionSpec
-from penstock.engines.functions.runtime_api import RuntimeApi, RuntimeFaces
+from penstock.engines.functions.runtime_api import EnvironmentApi, RuntimeApi, RuntimeFaces
 from penstock.engines.functions.runtimes import Runtime, find_runtime
 from penstock.engines.functions.snapstart import Held
+from penstock.engines.functions.telemetry import Telemetry
 from penstock.engines.sandbox import snapshots
 from penstock.engines.sandbox.cgroups import Cgroups
 from penstock.engines.sandbox.places import root_mounts
@@ -34,7 +36,14 @@ UIDS = 50_000
 MEMORY_FLOOR_MB = 24
 SNAP_START = "snap-start"
 NEVER_MS = 1 << 60
-_OWN_VARIABLES = ("AWS_LAMBDA_LOG_STREAM_NAME", "TMPDIR")
+EXEC_WRAPPER = "AWS_LAMBDA_EXEC_WRAPPER"
+HIDDEN_FROM_EXTENSIONS = (
+    "AWS_EXECUTION_ENV", "AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME", "AWS_XRAY_CONTEXT_MISSING",
+    "AWS_XRAY_DAEMON_ADDRESS", "LAMBDA_RUNTIME_DIR", "LAMBDA_TASK_ROOT", "_AWS_XRAY_DAEMON_ADDRESS",
+    "_AWS_XRAY_DAEMON_PORT", "_HANDLER",
+)  # fmt: skip
+"""Source: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html#runtimes-extensions-environment"""
+_OWN_VARIABLES = ("TMPDIR",)
 """What differs between the environments of one snapshot."""
 _LIBRARY_DIRS = (
     *("/var/lang/lib", "/lib64", "/usr/lib64", "/var/runtime", "/var/runtime/lib", "/var/task", "/var/task/lib"),
@@ -82,16 +91,25 @@ class Starter:
         found = find_runtime(environment.spec.runtime)
         if isinstance(found, str):
             return Answer(INIT_ERROR, _entrypoint_error(found))
-        if found.kind == "python" and kind == SNAP_START:
+        command = self._command(environment.spec, found)
+        if isinstance(command, bytes):
+            return Answer(INIT_ERROR, command)
+        if kind == SNAP_START and not command:
             return await self._start_snapshot(environment, template, request)
-        if found.kind == "python":
+        if self._faces is None:
+            if command:
+                raise Unavailable("this node serves no Runtime API")
             return await environment.start(template, request)
-        return await self._start_other(environment, template, request, found)
+        return await self._start_with_apis(environment, template, request, command, self._faces)
 
     def is_restorable(self, spec: FunctionSpec) -> bool:
-        """Whether environments are forks of a snapshot: of Python only; others are initialised each by itself."""
+        """Whether environments are forks of a snapshot; else each is initialised by itself.
+
+        That needs Python, and nothing beside it that a fork would leave behind: extensions, a wrapper.
+        """
         found = find_runtime(spec.runtime)
-        return spec.snap_start and not isinstance(found, str) and found.kind == "python"
+        is_python = not isinstance(found, str) and found.kind == "python"
+        return spec.snap_start and is_python and EXEC_WRAPPER not in spec.environment and not self._external(spec)
 
     async def _start_snapshot(self, environment: Environment, template: Template, request: dict[str, object]) -> Answer:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -99,7 +117,7 @@ class Starter:
         server.listen()
         self._made[environment] = server
         with theirs:
-            return await environment.start(template, request, control=theirs)
+            return await environment.start(template, {**request, "is_snapshot": True}, control=theirs)
 
     def take_snapshot(self, environment: Environment) -> FunctionSnapshot | None:
         """What `start` made of it; None where it didn't come that far."""
@@ -119,28 +137,58 @@ class Starter:
         own = {name: variables[name] for name in _OWN_VARIABLES if name in variables}
         return await environment.start(held.server, {**request, "environment": own})
 
-    async def _start_other(
-        self, environment: Environment, template: Template, request: dict[str, object], found: Runtime
+    async def _start_with_apis(
+        self,
+        environment: Environment,
+        template: Template,
+        request: dict[str, object],
+        command: list[str],
+        faces: RuntimeFaces,
     ) -> Answer:
-        """Run something that speaks the Runtime API: Node.js with our client, or the function's own `bootstrap`."""
-        command = self._command(environment.spec, found)
-        if isinstance(command, bytes):
-            return Answer(INIT_ERROR, command)
-        if self._faces is None:
-            raise Unavailable("this node serves no Runtime API")
-        api = RuntimeApi()
-        address = await self._faces.open(api)
-        faces = self._faces
+        """With the Extensions and Telemetry APIs at its address, and the Runtime API for what isn't a fork."""
+        spec = environment.spec
+        paths = self._external(spec)
+        extensions = Extensions(spec, [os.path.basename(path) for path in paths], new_id=self._entropy.uuid)
+        telemetry = Telemetry(faces.send, lambda: reports.iso(self._wall.now_ms()))
+        runtime_api = RuntimeApi() if command else None
+        api = EnvironmentApi(extensions, telemetry, self._entropy.token_hex(16), _zone_id(spec), runtime_api)
+        address = await faces.open(api)
         environment.on_reset = lambda: faces.close(address)
-        variables = cast(dict[str, str], request["environment"]) | {"AWS_LAMBDA_RUNTIME_API": address}
-        return await environment.start(template, {**request, "environment": variables, "exec": command}, channel=api)
+        variables = cast(dict[str, str], request["environment"]) | {
+            "AWS_LAMBDA_RUNTIME_API": address,
+            "AWS_LAMBDA_METADATA_API": address,
+            "AWS_LAMBDA_METADATA_TOKEN": api.metadata_token,
+        }
+        request = {**request, "environment": variables} | ({"exec": command} if command else {})
+        if paths:
+            own = {name: value for name, value in variables.items() if name not in HIDDEN_FROM_EXTENSIONS}
+            request |= {"extensions": paths, "extension_environment": own}
+        return await environment.start(
+            template, request, channel=runtime_api, extensions=extensions, telemetry=telemetry
+        )
+
+    def _external(self, spec: FunctionSpec) -> list[str]:
+        """The programs of its layers that are started beside it, as it sees them."""
+        opt_dir = packages.merged_layers(spec.layer_dirs, str(self._work_dir))
+        shown_at = "/opt" if self.isolation == "sandbox" else opt_dir
+        folder = f"{opt_dir}/extensions"
+        if not opt_dir or not os.path.isdir(folder):
+            return []
+        names = [name for name in sorted(os.listdir(folder)) if os.path.isfile(f"{folder}/{name}")]
+        return [f"{shown_at}/extensions/{name}" for name in names if os.access(f"{folder}/{name}", os.X_OK)]
 
     def _command(self, spec: FunctionSpec, found: Runtime) -> list[str] | bytes:
-        """What to execute; AWS's error body where there is nothing to."""
+        """What to execute, [] for a fork that goes on by itself; AWS's error body where there is nothing to."""
         is_sandboxed = self.isolation == "sandbox"
+        runtime_dir = "/var/runtime" if is_sandboxed else packages.runtime_dir(str(self._work_dir))
+        wrapper = [spec.environment[EXEC_WRAPPER]] if spec.environment.get(EXEC_WRAPPER) else []
+        if found.kind == "python" and wrapper:
+            interpreter = f"/var/lang/bin/{os.path.basename(sys.executable)}" if is_sandboxed else sys.executable
+            return [*wrapper, interpreter, f"{runtime_dir}/{packages.PYTHON_CLIENT}"]
+        if found.kind == "python":
+            return []
         if found.kind == "node":
-            runtime_dir = "/var/runtime" if is_sandboxed else packages.runtime_dir(str(self._work_dir))
-            return [found.executable, f"{runtime_dir}/{packages.NODE_CLIENT}"]
+            return [*wrapper, found.executable, f"{runtime_dir}/{packages.NODE_CLIENT}"]
         opt_dir = packages.merged_layers(spec.layer_dirs, str(self._work_dir))
         return _find_bootstrap(spec.code_dir, opt_dir, is_sandboxed=is_sandboxed)
 
@@ -184,6 +232,11 @@ class Starter:
             **await self._credential_variables(environment, kind),
             "AWS_LAMBDA_INITIALIZATION_TYPE": kind,
         }
+        if kind == SNAP_START:
+            variables.pop("AWS_LAMBDA_LOG_GROUP_NAME")
+            variables.pop("AWS_LAMBDA_LOG_STREAM_NAME")
+        if spec.application_log_level:
+            variables["AWS_LAMBDA_LOG_LEVEL"] = spec.application_log_level
         variables.setdefault("AWS_ENDPOINT_URL", self._endpoint())
         request: dict[str, object] = {
             "environment": variables,
@@ -340,6 +393,12 @@ def _base_variables(spec: FunctionSpec, stream: str) -> dict[str, str]:
         "NODE_PATH": "/opt/nodejs/node_modules:/var/runtime/node_modules:/var/task",
         "OPENBLAS_NUM_THREADS": "1",
     }
+
+
+def _zone_id(spec: FunctionSpec) -> str:
+    """us-east-1 -> use1-az1."""
+    area, *sides, number = spec.region.split("-")
+    return f"{area}{''.join(side[0] for side in sides)}{number}-az1"
 
 
 def _python_dirs(opt_dir: str, *, shown_at: str = "") -> list[str]:

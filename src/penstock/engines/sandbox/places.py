@@ -15,12 +15,25 @@ def root_mounts(*, work_dir: str, data_dir: str, runtime_dir: str, opt_dir: str)
     The data folder stays within reach of the template, which mounts code from it; each environment covers it.
     """
     hidden = [*HIDDEN]
+    hosts = Path(work_dir) / "hosts"
+    hosts.write_text(f"{_own_hosts()}127.0.0.1 sandbox.localdomain sandbox\n")
     binds = [(path, path) for path in (_real(sys.base_prefix), _real(data_dir)) if _is_within(path, hidden)]
-    binds += _composed(Path(runtime_dir), "/var/runtime", Path(work_dir))
+    binds += [
+        ("/etc/hosts", str(hosts)),
+        ("/var/lang", _real(sys.base_prefix)),
+        *_composed(Path(runtime_dir), "/var/runtime", Path(work_dir)),
+    ]
     if opt_dir:
         is_ours = _is_within(_real(opt_dir), [_real(work_dir)])
         binds += _composed(Path(opt_dir), "/opt", Path(work_dir)) if is_ours else [("/opt", opt_dir)]
     return {"view": f"{work_dir}/view", "hidden": hidden, "binds": binds, "folders": FOLDERS}
+
+
+def _own_hosts() -> str:
+    try:
+        return Path("/etc/hosts").read_text().rstrip() + "\n"
+    except OSError:
+        return "127.0.0.1 localhost\n"
 
 
 def _composed(folder: Path, target: str, work_dir: Path) -> Iterator[tuple[str, str]]:

@@ -266,9 +266,21 @@ def on_end(child: Child, callback: Callable[[int], None]) -> None:
     child.exited.add_done_callback(lambda future: None if future.cancelled() else callback(future.result()))
 
 
-def kill(child: Child, signal_number: int) -> None:
-    """Signal the environment's process group; nothing happens where it has ended."""
-    if child.exited.done():
+def has_group(child: Child) -> bool:
+    """Whether processes of its group are left."""
+    try:
+        os.killpg(child.pid, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def kill(child: Child, signal_number: int, *, is_group: bool = False) -> None:
+    """Signal the environment's process group; nothing happens where it has ended.
+
+    is_group   others of its group may live on after it
+    """
+    if child.exited.done() and not is_group:
         return
     try:
         os.killpg(child.pid, signal_number)

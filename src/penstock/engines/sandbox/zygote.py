@@ -1,8 +1,9 @@
 """A template process: it imports packages once, then forks an environment whenever it's asked.
 
 Self-contained: `python -I -S zygote.py CONFIG FD`, with the control socket (SEQPACKET) as FD. A request is one
-JSON message with its descriptors: the environment's pipe, its output, its framed log, and for one that is to be
-forked itself (SnapStart) a control socket. Answers: {"spawned": id, "pid": n} and {"exited": id, "status": n}.
+JSON message with its descriptors: the environment's pipe, its output, its framed log, and a fourth: for one that is
+to be forked itself (SnapStart) a control socket, for one with extensions their output. Answers:
+{"spawned": id, "pid": n} and {"exited": id, "status": n}.
 End of file on the socket ends every child.
 
 A function that has initialised itself suspends in `Snapshot.run`: it is a template of its own then, without
@@ -11,6 +12,7 @@ wait for the end of their fourth descriptor, a gate, until the node has put them
 """
 
 import array
+import contextlib
 import gc
 import importlib
 import importlib.util
@@ -29,6 +31,7 @@ from typing import Any
 CONTROL_FD = 61
 LOG_FD = 62
 PIPE_FD = 63
+RUNTIME_ENDED, EXTENSION_ENDED = 1, 2
 MESSAGE_BYTES_MAX = 1 << 17
 SIGNALLED = 128
 
@@ -70,14 +73,14 @@ def _set_limits() -> None:
 
 def _take_descriptors(fds: list[int]) -> None:
     """Put them where they belong, and close everything else that was inherited."""
-    pipe, output, log, *control = fds
+    pipe, output, log, *fourth = fds
     os.dup2(pipe, PIPE_FD)
     os.dup2(log, LOG_FD, inheritable=False)
     for fd in (1, 2):
         os.dup2(output, fd)
-    if control:
-        os.dup2(control[0], CONTROL_FD, inheritable=False)
-    os.closerange(3, CONTROL_FD if control else LOG_FD)
+    if fourth:
+        os.dup2(fourth[0], CONTROL_FD, inheritable=False)
+    os.closerange(3, CONTROL_FD if fourth else LOG_FD)
     os.closerange(PIPE_FD + 1, 4096)
     os.set_inheritable(PIPE_FD, False)
     sys.stdout = _text_over(1)
@@ -89,19 +92,51 @@ def _text_over(fd: int) -> io.TextIOWrapper:
     return io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 
-def _go_on_as_child() -> None:
+def _go_on_as_child(extensions: dict[int, str] | None = None) -> None:
     """Go on as a child of process 1, which only collects: the kernel keeps unhandled signals from process 1 itself.
 
-    It ends as the function did; a signal is told as 128 and its number, as shells do.
+    It ends as the function did; a signal is told as 128 and its number, as shells do. Where there are extensions, it
+    says in the framed log who has ended, and ends with the last of them.
     """
     main = os.fork()
     if main == 0:
         return
-    os.closerange(0, 4096)
-    while True:
+    os.closerange(0, LOG_FD if extensions else 4096)
+    os.closerange(PIPE_FD, 4096)
+    has_ended = False
+    while not has_ended or extensions:
         pid, status = os.wait()
         if pid == main:
-            os._exit(SIGNALLED + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status))
+            has_ended = True
+            if not extensions:
+                break
+            _tell_ended(RUNTIME_ENDED, {"status": status})
+            main_status = status
+        elif extensions and pid in extensions:
+            _tell_ended(EXTENSION_ENDED, {"name": extensions.pop(pid), "status": status})
+            status = main_status if has_ended else 0
+    os._exit(SIGNALLED + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status))
+
+
+def _tell_ended(kind: int, told: dict[str, Any]) -> None:
+    body = json.dumps(told).encode()
+    head = bytes((0xA5, 0x5A, 0xFF, kind)) + len(body).to_bytes(4, "big") + bytes(8)
+    with contextlib.suppress(OSError):
+        os.write(LOG_FD, head + body)
+
+
+def _start_extensions(request: dict[str, Any]) -> dict[int, str]:
+    """Their names by process. Their output goes to the fourth descriptor; one that can't be run ends at once."""
+    started = {}
+    actions = [(os.POSIX_SPAWN_DUP2, CONTROL_FD, 1), (os.POSIX_SPAWN_DUP2, CONTROL_FD, 2)]
+    for path in request.get("extensions", ()):
+        name = os.path.basename(path)
+        try:
+            pid = os.posix_spawn(path, [path], request["extension_environment"], file_actions=actions)
+            started[pid] = name
+        except OSError as failure:
+            _tell_ended(EXTENSION_ENDED, {"name": name, "status": 1 << 8, "error": str(failure)})
+    return started
 
 
 def _become_environment(request: dict[str, Any], fds: list[int], sandbox: ModuleType, runtime: ModuleType) -> None:
@@ -116,7 +151,10 @@ def _become_environment(request: dict[str, Any], fds: list[int], sandbox: Module
         _set_limits()
         if request["mounts"] is not None:
             sandbox.isolate(request["mounts"])
-            _go_on_as_child()
+        os.chdir(request["task_root"])
+        extensions = _start_extensions(request)
+        if request["mounts"] is not None:
+            _go_on_as_child(extensions)
         os.environ.clear()
         os.environ.update(request["environment"])
         os.environ["_LAMBDA_TELEMETRY_LOG_FD"] = str(LOG_FD)
@@ -124,14 +162,13 @@ def _become_environment(request: dict[str, Any], fds: list[int], sandbox: Module
         sys.path[:0] = request["sys_path"]
         sys.argv = ["/var/runtime/bootstrap.py"]
         importlib.invalidate_caches()
-        os.chdir(request["task_root"])
         _reseed()
         gc.enable()
         if "exec" in request:
             os.set_inheritable(LOG_FD, True)
             os.execve(request["exec"][0], request["exec"], os.environ)
         connection = socket.socket(fileno=PIPE_FD)
-        suspend = Snapshot(sandbox).run if len(fds) > 3 else None
+        suspend = Snapshot(sandbox).run if request.get("is_snapshot") else None
         runtime.serve(connection, handler=request["handler"], log_format=request["log_format"], suspend=suspend)
         status = 0
     except SystemExit as end:

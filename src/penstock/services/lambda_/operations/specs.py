@@ -1,7 +1,7 @@
 """From a stored version to what the function engine runs: code on disk, layers, limits."""
 
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, cast
 
 from penstock.engines.functions.ports import FunctionSpec
 from penstock.framework.context import Context
@@ -48,6 +48,8 @@ async def _build(ctx: Context, scope: Scope, version: Version) -> FunctionSpec:
         architecture=version.architecture,
         log_group=version.log_group,
         log_format=log_format,
+        application_log_level=version.logging.get("ApplicationLogLevel", "INFO") if log_format == "JSON" else "",
+        system_log_level=cast(Literal["DEBUG", "INFO", "WARN"], version.logging.get("SystemLogLevel", "INFO")),
         snap_start=version.has_snap_start,
     )
 
