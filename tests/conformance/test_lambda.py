@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 import time
 import urllib.request
 
@@ -47,6 +48,47 @@ def function(node):
     )
     client.get_waiter("function_active_v2").wait(FunctionName="room")
     return client
+
+
+STREAMING = """
+exports.handler = awslambda.streamifyResponse(async (event, out) => {
+  if (event.rawPath) out = awslambda.HttpResponseStream.from(out, { statusCode: 203, headers: { "x-a": "b" } });
+  out.write("first ");
+  await new Promise((go) => setTimeout(go, 300));
+  if (event.fail) throw new RangeError("far");
+  out.write("x".repeat(7000000));
+});
+"""
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js isn't installed")
+def test_a_streamed_answer_comes_while_it_is_made_beyond_6_mb_and_through_a_url(node):
+    client = node.client("lambda")
+    client.create_function(
+        FunctionName="streaming",
+        Runtime="nodejs22.x",
+        Role=ROLE,
+        Handler="index.handler",
+        Timeout=20,
+        MemorySize=512,
+        Code={"ZipFile": zipped(STREAMING, name="index.js")},
+    )
+    client.get_waiter("function_active_v2").wait(FunctionName="streaming")
+    answer = client.invoke_with_response_stream(FunctionName="streaming", Payload=b"{}", LogType="Tail")
+    seen = [(time.monotonic(), event) for event in answer["EventStream"]]
+    assert seen[0][1]["PayloadChunk"]["Payload"] == b"first "
+    assert seen[1][0] - seen[0][0] > 0.1
+    assert sum(len(event["PayloadChunk"]["Payload"]) for _, event in seen[:-1]) == 7_000_006
+    assert b"REPORT" in base64.b64decode(seen[-1][1]["InvokeComplete"]["LogResult"])
+    answer = client.invoke_with_response_stream(FunctionName="streaming", Payload=b'{"fail": true}')
+    first, end = list(answer["EventStream"])
+    assert (first["PayloadChunk"]["Payload"], end["InvokeComplete"]["ErrorCode"]) == (b"first ", "RangeError")
+    url = client.create_function_url_config(FunctionName="streaming", AuthType="NONE", InvokeMode="RESPONSE_STREAM")
+    host = urllib.request.urlparse(url["FunctionUrl"]).netloc
+    with urllib.request.urlopen(urllib.request.Request(node.url, headers={"Host": host})) as response:
+        assert (response.status, response.headers["x-a"]) == (203, "b")
+        assert response.headers["transfer-encoding"] == "chunked"
+        assert len(response.read()) == 7_000_006
 
 
 def test_an_invocation_runs_the_code_and_an_update_changes_it(function):

@@ -1,14 +1,14 @@
 """What stands between a function URL and the function: whose it is, who may call it, and the call."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, cast
 
 from penstock.framework.context import Context, Platform, RequestInfo
 from penstock.gateway.aws import AwsFace
 from penstock.gateway.function_urls import Called
 from penstock.kernel.errors import ServiceError
 from penstock.kernel.scope import Principal, Scope, root_principal
-from penstock.protocol.messages import HttpRequest
+from penstock.protocol.messages import EventStream, HttpRequest
 from penstock.services.lambda_ import function_urls
 
 
@@ -37,6 +37,9 @@ class UrlCalls:
             else:
                 caller = owner
             members = {"FunctionName": named.arn, "Payload": event}
+            if url.invoke_mode == "RESPONSE_STREAM":
+                answer = await self._platform.caller.call("lambda", "InvokeWithResponseStream", members, ctx=caller)
+                return await _streamed(answer)
             answer = await self._platform.caller.call("lambda", "Invoke", members, ctx=caller)
         except ServiceError as error:
             return Called(refusal=function_urls.error_of(error))
@@ -44,3 +47,21 @@ class UrlCalls:
 
     def _context(self, scope: Scope, principal: Principal) -> Context:
         return Context(self._platform, scope, principal, RequestInfo(self._platform.entropy.uuid()))
+
+
+async def _streamed(answer: Mapping[str, Any]) -> Called:
+    """The answer from its first chunk on: an error before that is the function's failure, one after cuts it off."""
+    events = answer["EventStream"]
+    first = await anext(events)
+    if first[0] == "InvokeComplete" and first[1].get("ErrorCode"):
+        return Called(has_failed=True)
+    return Called(stream=_chunks(first, events), content_type=answer["ResponseStreamContentType"])
+
+
+async def _chunks(first: tuple[str, Mapping[str, Any]], events: EventStream) -> AsyncIterator[bytes]:
+    yield first[1].get("Payload", b"")
+    async for name, members in events:
+        if name == "PayloadChunk":
+            yield cast(bytes, members["Payload"])
+        elif members.get("ErrorCode"):
+            raise ConnectionError("the function failed while its answer was sent")

@@ -6,7 +6,7 @@ Source: https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html
 import base64
 import binascii
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,10 +14,14 @@ from urllib.parse import unquote, unquote_plus
 
 import orjson
 
-from penstock.kernel.streams import StreamTooLong, stream_of
+from penstock.kernel.streams import ByteStream, StreamTooLong, stream_of
 from penstock.protocol.messages import HttpRequest, HttpResponse
 
 BODY_BYTES_MAX = 6 * 1024 * 1024
+PRELUDE_BYTES_MAX = 1024 * 1024
+_WITH_PRELUDE = "application/vnd.awslambda.http-integration-response"
+_PRELUDE_END = bytes(8)
+_OCTETS = "application/octet-stream"
 _HOST = re.compile(r"(?P<id>[a-z0-9]{32})\.lambda-url\.(?P<region>[a-z0-9-]+)\.")
 _TEXT = re.compile(r"text/|application/(json|javascript|xml|x-www-form-urlencoded)|[^;]*\+(json|xml)")
 _DROPPED = ("connection", "transfer-encoding", "expect", "cookie")
@@ -25,9 +29,14 @@ _DROPPED = ("connection", "transfer-encoding", "expect", "cookie")
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """What an invocation came to: the payload, whether the function failed, or a refusal with its status and text."""
+    """What an invocation came to: the payload, whether the function failed, or a refusal with its status and text.
+
+    stream   an answer that is still being made, of this content type
+    """
 
     payload: bytes = b""
+    stream: AsyncIterator[bytes] | None = None
+    content_type: str = ""
     has_failed: bool = False
     refusal: tuple[int, str] | None = None
 
@@ -67,7 +76,10 @@ class FunctionUrls:
         called = await self._call(request, id, orjson.dumps(event))
         if called.refusal is not None:
             return _refused(*called.refusal, request_id)
-        answer = None if called.has_failed else response_of(called.payload)
+        if called.stream is not None:
+            answer = await streamed_response_of(called.stream, called.content_type)
+        else:
+            answer = None if called.has_failed else response_of(called.payload)
         if answer is None:
             return _refused(502, "Internal Server Error", request_id)
         answer.headers.append(("x-amzn-RequestId", request_id))
@@ -117,6 +129,31 @@ def event_of(request: HttpRequest, body: bytes, *, id: str, request_id: str, now
     if body:
         event["body"] = body.decode("utf-8", "replace") if is_text else base64.b64encode(body).decode()
     return event
+
+
+async def streamed_response_of(chunks: AsyncIterator[bytes], content_type: str) -> HttpResponse | None:
+    """An answer that goes on as it comes. One with a prelude says in it, as JSON before eight NULs, how it begins.
+
+    Source: https://docs.aws.amazon.com/lambda/latest/dg/response-streaming-tutorial.html
+    """
+    if content_type.split(";")[0].strip() != _WITH_PRELUDE:
+        return HttpResponse(200, [("Content-Type", content_type or _OCTETS)], ByteStream(chunks))
+    head = bytearray()
+    while (at := head.find(_PRELUDE_END)) < 0:
+        chunk = await anext(chunks, None)
+        if chunk is None or len(head) > PRELUDE_BYTES_MAX:
+            return None
+        head += chunk
+    answer = response_of(bytes(head[:at]))
+    if answer is not None:
+        answer.body = ByteStream(_preceded_by(bytes(head[at + len(_PRELUDE_END) :]), chunks))
+    return answer
+
+
+async def _preceded_by(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in chunks:
+        yield chunk
 
 
 def response_of(payload: bytes) -> HttpResponse | None:

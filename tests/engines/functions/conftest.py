@@ -62,8 +62,8 @@ class Bench:
         path.mkdir()
         return str(path)
 
-    async def run(self, spec, payload=b"{}", *, request_id="request-1"):
-        return await self.pool.invoke(spec, Invocation(request_id, payload, spec.arn, "Root=1-2-3", ""))
+    async def run(self, spec, payload=b"{}", *, request_id="request-1", stream=None):
+        return await self.pool.invoke(spec, Invocation(request_id, payload, spec.arn, "Root=1-2-3", "", stream))
 
 
 @asynccontextmanager

@@ -95,3 +95,54 @@ async def test_a_streaming_handler_is_answered_whole(bench):
     )
     async with bench() as b:
         assert (await b.run(node(b, source))).payload == b"ab"
+
+
+class Taken:
+    """A ResponseStream that keeps what came, in order."""
+
+    def __init__(self):
+        self.seen = []
+
+    async def begin(self, content_type):
+        self.seen.append(content_type)
+
+    async def write(self, chunk):
+        self.seen.append(chunk)
+
+
+async def test_a_streaming_handlers_chunks_leave_as_they_are_written(bench):
+    source = """exports.handler = awslambda.streamifyResponse(async (event, out) => {
+        out = awslambda.HttpResponseStream.from(out, { statusCode: 201 });
+        out.write("one");
+        await new Promise((go) => setTimeout(go, 50));
+        out.write("two");
+    });"""
+    async with bench() as b:
+        taken = Taken()
+        outcome = await b.run(node(b, source), stream=taken)
+        assert (outcome.function_error, outcome.payload) == (None, b"")
+        assert taken.seen[0] == "application/vnd.awslambda.http-integration-response"
+        assert b"".join(taken.seen[1:]) == b'{"statusCode":201}' + bytes(8) + b"onetwo"
+        assert taken.seen[-1] == b"two"
+
+
+async def test_an_error_after_the_first_chunk_follows_it(bench):
+    source = """exports.handler = awslambda.streamifyResponse(async (event, out) => {
+        out.setContentType("text/plain");
+        out.write("begun");
+        await new Promise((go) => setTimeout(go, 20));
+        throw new RangeError("far");
+    });"""
+    async with bench() as b:
+        taken = Taken()
+        outcome = await b.run(node(b, source), stream=taken)
+        assert taken.seen == ["text/plain", b"begun"]
+        assert outcome.stream_error[0] == "RangeError"
+        assert json.loads(outcome.stream_error[1])["errorMessage"] == "far"
+
+
+async def test_callbacks_ended_with_node_24(bench):
+    async with bench() as b:
+        source = "exports.handler = (event, context, callback) => callback(null, 1);"
+        outcome = await b.run(node(b, source, runtime="nodejs24.x"))
+        assert json.loads(outcome.payload)["errorType"] == "Runtime.CallbackHandlerDeprecated"

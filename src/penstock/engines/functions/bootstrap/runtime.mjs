@@ -4,7 +4,8 @@
 import fs from "node:fs";
 import http from "node:http";
 import path from "node:path";
-import { PassThrough } from "node:stream";
+import { Writable } from "node:stream";
+import { finished } from "node:stream/promises";
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 import { format } from "node:util";
@@ -13,6 +14,7 @@ const [HOST, PORT] = process.env.AWS_LAMBDA_RUNTIME_API.split(":");
 const ROOT = process.env.LAMBDA_TASK_ROOT || "/var/task";
 const LOG_FD = Number(process.env._LAMBDA_TELEMETRY_LOG_FD || 0);
 const IS_JSON = process.env.AWS_LAMBDA_LOG_FORMAT === "JSON";
+const HAS_NO_CALLBACKS = Number((process.env.AWS_EXECUTION_ENV || "").match(/nodejs(\d+)/)?.[1]) >= 24;
 const AGENT = new http.Agent({ keepAlive: true, maxSockets: 1 });
 const STREAMING = Symbol("streaming");
 let requestId = "";
@@ -80,7 +82,13 @@ globalThis.awslambda = {
     handler[STREAMING] = true;
     return handler;
   },
-  HttpResponseStream: { from: (stream) => stream },
+  HttpResponseStream: {
+    from: (stream, metadata) => {
+      stream.setContentType("application/vnd.awslambda.http-integration-response");
+      stream.prelude = Buffer.concat([Buffer.from(JSON.stringify(metadata)), Buffer.alloc(8)]);
+      return stream;
+    },
+  },
 };
 
 async function load() {
@@ -102,6 +110,9 @@ async function load() {
   }
   if (typeof fn !== "function") {
     throw new RuntimeError("HandlerNotFound", `${handler} is not a function`);
+  }
+  if (HAS_NO_CALLBACKS && fn.length >= 3 && !fn[STREAMING]) {
+    throw new RuntimeError("CallbackHandlerDeprecated", "AWS Lambda has removed support for callback-based function handlers starting with Node.js 24. You need to modify this function to use a supported handler signature to use Node.js 24 or later. For more information see https://docs.aws.amazon.com/lambda/latest/dg/nodejs-handler.html.");
   }
   return fn;
 }
@@ -183,20 +194,77 @@ function run(handler, event, context) {
   });
 }
 
+// An answer that leaves while it is made. It begins with the first write, so that its type can be set until then.
+// Source: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-response-streaming
+class ResponseStream extends Writable {
+  contentType = "application/octet-stream";
+  prelude = null;
+  request = null;
+
+  setContentType(type) {
+    if (this.request) throw new Error("Cannot set content-type, the answer has begun.");
+    this.contentType = type;
+    return this;
+  }
+
+  begin() {
+    if (this.request) return;
+    const headers = {
+      "Content-Type": this.contentType,
+      "Transfer-Encoding": "chunked",
+      "Lambda-Runtime-Function-Response-Mode": "streaming",
+      Trailer: "Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body",
+    };
+    const where = `/2018-06-01/runtime/invocation/${requestId}/response`;
+    this.request = http.request({ host: HOST, port: PORT, method: "POST", path: where, agent: AGENT, headers });
+    this.answered = new Promise((resolve, reject) => {
+      this.request.on("error", reject);
+      this.request.on("response", (answer) => answer.resume().on("end", resolve));
+    });
+    this.answered.catch((error) => this.destroy(error));
+    this.request.flushHeaders();
+    if (this.prelude) this.request.write(this.prelude);
+  }
+
+  _write(chunk, encoding, done) {
+    this.begin();
+    this.request.write(chunk, done);
+  }
+
+  _final(done) {
+    this.begin();
+    this.request.end();
+    this.answered.then(() => done(), done);
+  }
+
+  // The answer can't be taken back: what went wrong is said after it.
+  async breakOff(error) {
+    const told = describe(error);
+    this.request.addTrailers({
+      "Lambda-Runtime-Function-Error-Type": told.errorType,
+      "Lambda-Runtime-Function-Error-Body": Buffer.from(JSON.stringify(told)).toString("base64"),
+    });
+    this.request.end();
+    await this.answered;
+  }
+}
+
 async function runStreaming(handler, event, context) {
-  const stream = new PassThrough();
-  stream.setContentType = () => stream;
-  const parts = [];
-  stream.on("data", (part) => parts.push(part));
-  const ended = new Promise((resolve, reject) => stream.on("end", resolve).on("error", reject));
-  await handler(event, stream, context);
-  if (!stream.writableEnded) stream.end();
-  await ended;
-  return Buffer.concat(parts);
+  const stream = new ResponseStream();
+  const done = finished(stream);
+  done.catch(() => {});
+  try {
+    await handler(event, stream, context);
+    if (!stream.writableEnded) stream.end();
+    await done;
+  } catch (error) {
+    if (!stream.request) throw error;
+    logError(error);
+    await stream.breakOff(error);
+  }
 }
 
 async function answerOf(handler, event, context) {
-  if (handler[STREAMING]) return runStreaming(handler, event, context);
   const value = await run(handler, event, context);
   try {
     return JSON.stringify(value === undefined ? null : value);
@@ -205,9 +273,14 @@ async function answerOf(handler, event, context) {
   }
 }
 
-async function fail(error) {
+function logError(error) {
   const told = describe(error);
   log("ERROR", ["Invoke Error", IS_JSON ? "" : "\t" + JSON.stringify({ ...told, stack: told.trace, trace: undefined })]);
+  return told;
+}
+
+async function fail(error) {
+  const told = logError(error);
   const headers = { "Content-Type": "application/json", "Lambda-Runtime-Function-Error-Type": told.errorType };
   await call("POST", `invocation/${requestId}/error`, JSON.stringify(told), headers);
 }
@@ -238,6 +311,10 @@ async function main() {
     process.env._X_AMZN_TRACE_ID = next.headers["lambda-runtime-trace-id"] || "";
     try {
       const event = JSON.parse(next.body.toString());
+      if (handler[STREAMING]) {
+        await runStreaming(handler, event, contextOf(next.headers));
+        continue;
+      }
       const body = await answerOf(handler, event, contextOf(next.headers));
       await call("POST", `invocation/${requestId}/response`, body, { "Content-Type": "application/json" });
     } catch (error) {

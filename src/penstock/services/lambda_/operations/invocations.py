@@ -1,10 +1,10 @@
 """Invocations: now, later, or not at all."""
 
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import Coroutine
 from typing import Any
 
-from penstock.engines.functions.ports import Invocation, Outcome, RestoreFailed, Throttled
+from penstock.engines.functions.ports import Invocation, Outcome, ResponseStream, RestoreFailed, Throttled
 from penstock.framework.context import Context
 from penstock.framework.service import Members, operation
 from penstock.kernel.errors import Unavailable
@@ -25,7 +25,7 @@ async def invoke(ctx: Context, req: Members) -> Members:
     kind = req.get("InvocationType") or "RequestResponse"
     named = rules.named(ctx.scope, req["FunctionName"], req.get("Qualifier"))
     bound = limits.ASYNC_PAYLOAD_BYTES_MAX if kind == "Event" else limits.SYNC_PAYLOAD_BYTES_MAX
-    payload = await _received(req.get("Payload"), bound.value)
+    payload = await received(req.get("Payload"), bound.value)
     rules.check_json(payload)
     if kind == "RequestResponse":
         version, outcome = await _run_now(ctx, named, payload, req)
@@ -41,43 +41,11 @@ async def invoke(ctx: Context, req: Members) -> Members:
 async def invoke_async(ctx: Context, req: Members) -> Members:
     """The older way to send an event. Source: https://docs.aws.amazon.com/lambda/latest/api/API_InvokeAsync.html"""
     named = rules.named(ctx.scope, req["FunctionName"])
-    payload = await _received(req.get("InvokeArgs"), limits.INVOKE_ASYNC_BYTES_MAX.value)
+    payload = await received(req.get("InvokeArgs"), limits.INVOKE_ASYNC_BYTES_MAX.value)
     rules.check_json(payload)
     await find_target(ctx, named)
     await _run_later(ctx, named, payload)
     return {"Status": 202}
-
-
-@operation
-async def invoke_with_response_stream(ctx: Context, req: Members) -> Members:
-    """The whole answer in one chunk, as a function that doesn't stream gives it.
-
-    Source: https://docs.aws.amazon.com/lambda/latest/api/API_InvokeWithResponseStream.html
-    """
-    named = rules.named(ctx.scope, req["FunctionName"], req.get("Qualifier"))
-    payload = await _received(req.get("Payload"), limits.SYNC_PAYLOAD_BYTES_MAX.value)
-    rules.check_json(payload)
-    if req.get("InvocationType") == "DryRun":
-        await find_target(ctx, named)
-        return {"StatusCode": 204, "EventStream": _stream()}
-    version, outcome = await _run_now(ctx, named, payload, req)
-    end: Members = {}
-    if outcome.function_error:
-        end = {"ErrorCode": outcome.function_error, "ErrorDetails": outcome.payload.decode("utf-8", "replace")}
-    if req.get("LogType") == "Tail":
-        end["LogResult"] = base64.b64encode(outcome.log_tail).decode()
-    chunks = [] if outcome.function_error else [("PayloadChunk", {"Payload": outcome.payload})]
-    return {
-        "StatusCode": 200,
-        "ExecutedVersion": version.version,
-        "ResponseStreamContentType": "application/octet-stream",
-        "EventStream": _stream(*chunks, ("InvokeComplete", end)),
-    }
-
-
-async def _stream(*events: tuple[str, Members]) -> AsyncIterator[tuple[str, Members]]:
-    for event in events:
-        yield event
 
 
 def _answered(version: Version, outcome: Outcome, req: Members) -> Members:
@@ -90,6 +58,14 @@ def _answered(version: Version, outcome: Outcome, req: Members) -> Members:
 
 
 async def _run_now(ctx: Context, named: Named, payload: bytes, req: Members) -> tuple[Version, Outcome]:
+    version, invocation = await prepared(ctx, named, payload, req)
+    return version, await invocation
+
+
+async def prepared(
+    ctx: Context, named: Named, payload: bytes, req: Members, *, stream: ResponseStream | None = None
+) -> tuple[Version, Coroutine[Any, Any, Outcome]]:
+    """The version that is invoked, and its invocation, still to be awaited."""
     client_context = req.get("ClientContext") or ""
     rules.check_client_context(client_context)
     function, version = await find_target(ctx, named)
@@ -97,9 +73,16 @@ async def _run_now(ctx: Context, named: Named, payload: bytes, req: Members) -> 
     trace_id = _traced(ctx, named)
     if is_recursive(function, trace_id, named):
         raise messages.recursive_loop()
-    invocation = Invocation(ctx.request.request_id, payload or b"{}", named.arn, trace_id, client_context)
+    request_id = ctx.request.request_id
+    invocation = Invocation(request_id, payload or b"{}", named.arn, trace_id, client_context, stream)
+    return version, _run_or_refuse(ctx, named.scope, function, version, invocation)
+
+
+async def _run_or_refuse(
+    ctx: Context, scope: Scope, function: Function, version: Version, invocation: Invocation
+) -> Outcome:
     try:
-        return version, await run(ctx, named.scope, function, version, invocation)
+        return await run(ctx, scope, function, version, invocation)
     except Throttled as throttled:
         raise messages.throttled(throttled.reason) from None
     except RestoreFailed as failure:
@@ -124,7 +107,7 @@ async def _run_later(ctx: Context, named: Named, payload: bytes) -> None:
     await queueing.enqueue(ctx, named.scope, named.name, event)
 
 
-async def _received(given: Any, bytes_max: int) -> bytes:
+async def received(given: Any, bytes_max: int) -> bytes:
     if isinstance(given, ByteStream):
         try:
             return await given.read(bytes_max=bytes_max)
