@@ -121,7 +121,8 @@ def test_values_are_those_from_before_the_update():
     [
         ("SET a = b", "refers to an attribute that does not exist"),
         ("SET a.b = :one", "document path provided in the update expression is invalid"),
-        ("SET n = n + :a", "incorrect data type"),
+        ("SET n = n + :a", "Incorrect operand type"),
+        ("SET n = n + id", "incorrect data type"),
         ("SET a = :one, a = :six", "Two document paths overlap"),
         ("SET #d = :m, #d.deep = :m", "Two document paths overlap"),
         ("SET a = :one SET b = :one", "can only be used once"),

@@ -1,44 +1,21 @@
 """Trees over items: whether a condition holds, what an update makes of an item. Pure.
 
-An item is a dict of attribute values as DynamoDB's API has them: {"S": "x"}, {"N": "1"}, {"M": {...}}.
+An item is a dict of attribute values as DynamoDB's API has them: {"S": "x"}, {"N": "1"}, {"M": {...}}. What is given
+is never changed: an update copies what lies on the way to its paths.
 """
 
-import copy
 from collections.abc import Mapping
-from decimal import Context, Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
-from penstock.engines.expressions.parser import BadExpression, Call, Literal, Path, Update
+from penstock.engines.expressions import numbers
+from penstock.engines.expressions.errors import BadExpression
+from penstock.engines.expressions.numbers import number_text, parse_number
+from penstock.engines.expressions.trees import Call, Literal, Path, Update
+from penstock.engines.expressions.values import SETS as _SETS
+from penstock.engines.expressions.values import Item, Value, compare, kind_of, ordered_set
 
-Value = Mapping[str, Any]
-Item = dict[str, Any]
-DIGITS_MAX = 38
-_NUMBERS = Context(prec=60)
-_SETS = ("SS", "NS", "BS")
-
-
-def number_text(value: Decimal) -> str:
-    """A number as DynamoDB answers it: plain digits, no trailing zeros."""
-    if value == 0:
-        return "0"
-    return format(value.normalize(_NUMBERS), "f")
-
-
-def parse_number(text: str) -> Decimal:
-    """Raises BadExpression for what is no number, or has more than 38 digits."""
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        raise BadExpression("The parameter cannot be converted to a numeric value") from None
-    if not value.is_finite():
-        raise BadExpression("The parameter cannot be converted to a numeric value")
-    if len(value.normalize(_NUMBERS).as_tuple().digits) > DIGITS_MAX:
-        raise BadExpression("Attempting to store more than 38 significant digits in a Number")
-    return value
-
-
-def kind_of(value: Value) -> str:
-    return next(iter(value))
+__all__ = ["number_text", "parse_number"]
 
 
 def get(item: Mapping[str, Any], path: Path) -> Value | None:
@@ -98,8 +75,10 @@ def _size(value: Value) -> int | None:
 
 
 def equals(one: Value, other: Value) -> bool:
+    if one == other:
+        return True
     kind = kind_of(one)
-    if kind != kind_of(other):
+    if kind in ("S", "BOOL", "NULL") or kind != kind_of(other):
         return False
     left, right = one[kind], other[kind]
     if kind == "N":
@@ -115,26 +94,12 @@ def equals(one: Value, other: Value) -> bool:
     return bool(left == right)
 
 
-def _compare(one: Value, other: Value) -> int | None:
-    kind = kind_of(one)
-    if kind != kind_of(other) or kind not in ("S", "N", "B"):
-        return None
-    left, right = _ordered(one), _ordered(other)
-    return int(left > right) - int(left < right)
-
-
-def _ordered(value: Value) -> Any:
-    kind = kind_of(value)
-    content = value[kind]
-    return Decimal(content) if kind == "N" else content.encode() if kind == "S" else bytes(content)
-
-
 def _test(wanted: tuple[int, ...]) -> Any:
-    return lambda one, other: _compare(one, other) in wanted
+    return lambda one, other: compare(one, other) in wanted
 
 
 def _between(value: Value, low: Value, high: Value) -> bool:
-    return _compare(value, low) in (0, 1) and _compare(value, high) in (-1, 0)
+    return compare(value, low) in (0, 1) and compare(value, high) in (-1, 0)
 
 
 def _begins_with(value: Value, head: Value) -> bool:
@@ -166,46 +131,76 @@ _TESTS: Mapping[str, Any] = {
 
 
 def project(item: Mapping[str, Any], paths: list[Path]) -> Item:
-    """The parts of an item at the paths, in their places."""
-    found: Item = {}
+    """The parts of an item at the paths. Elements of a list come together in order, without gaps."""
+    tree: dict[str | int, Any] = {}
     for path in paths:
-        value = get(item, path)
-        if value is not None:
-            _place(found, path.steps, value)
+        node = tree
+        for step in path.steps[:-1]:
+            node = node.setdefault(step, {})
+        node[path.steps[-1]] = None
+    return _part_of_map(item, tree)
+
+
+def _part_of_map(members: Mapping[str, Any], tree: Mapping[str | int, Any]) -> Item:
+    found: Item = {}
+    for step, inner in tree.items():
+        value = members.get(step) if isinstance(step, str) else None
+        part = _part(value, inner) if value is not None else None
+        if part is not None:
+            found[str(step)] = part
     return found
 
 
-def _place(target: Item, steps: tuple[str | int, ...], value: Value) -> None:
-    node: Any = target
-    for step, following in zip(steps, [*steps[1:], None], strict=True):
-        if following is None:
-            leaf: Any = value
-        else:
-            leaf = {"L": []} if isinstance(following, int) else {"M": {}}
-        if isinstance(node, list):
-            node.append(leaf)
-            child = node[-1]
-        else:
-            child = node.setdefault(step, leaf)
-        node = child.get("M", child.get("L")) if following is not None else None
+def _part(value: Value, tree: Mapping[str | int, Any] | None) -> Value | None:
+    if tree is None:
+        return value
+    if "M" in value:
+        members = _part_of_map(value["M"], tree)
+        return {"M": members} if members else None
+    if "L" in value:
+        content = value["L"]
+        indexes = sorted(step for step in tree if isinstance(step, int) and step < len(content))
+        parts = [_part(content[index], tree[index]) for index in indexes]
+        kept = [part for part in parts if part is not None]
+        return {"L": kept} if kept else None
+    return None
+
+
+class Refused(BadExpression):
+    """The expression is right, but not for this item; the message needs no name before it."""
 
 
 def apply(update: Update, item: Mapping[str, Any]) -> Item:
-    """The item after the update; every value is taken from the item before it. Raises BadExpression."""
-    after: Item = copy.deepcopy(dict(item))
-    for path, tree in update.sets:
-        _write(after, path, _value_of(tree, item))
-    for path in sorted(update.removes, key=lambda one: [str(step).zfill(8) for step in one.steps], reverse=True):
-        _remove(after, path)
+    """The item after the update; every value is read from the item before it. Raises Refused, BadExpression."""
+    after: Item = dict(item)
+    for path, tree in sorted(update.sets, key=_last_index) if len(update.sets) > 1 else update.sets:
+        _write(after, path.steps, _value_of(tree, item))
     for path, literal in update.adds:
-        _write(after, path, _added(get(after, path), literal.value))
+        _write(after, path.steps, _added(get(after, path), literal.value))
+    gone = list(update.removes)
     for path, literal in update.deletes:
-        left = _without(get(after, path), literal.value)
+        known = get(after, path)
+        if known is None:
+            continue
+        left = _without(known, literal.value)
         if left is None:
-            _remove(after, path)
+            gone.append(path)
         else:
-            _write(after, path, left)
+            _write(after, path.steps, left)
+    for path in sorted(gone, key=_removal_order, reverse=True):
+        _remove(after, path)
     return after
+
+
+def _last_index(pair: tuple[Path, Any]) -> int:
+    """Elements that lie beyond a list's end are appended in order of their indexes."""
+    last = pair[0].steps[-1]
+    return last if isinstance(last, int) else -1
+
+
+def _removal_order(path: Path) -> list[tuple[int, int, str]]:
+    """Indexes are those from before the update, so the highest goes first."""
+    return [(1, step, "") if isinstance(step, int) else (0, 0, step) for step in path.steps]
 
 
 def _value_of(tree: Any, item: Mapping[str, Any]) -> Value:
@@ -214,7 +209,7 @@ def _value_of(tree: Any, item: Mapping[str, Any]) -> Value:
     if isinstance(tree, Path):
         value = get(item, tree)
         if value is None:
-            raise BadExpression("The provided expression refers to an attribute that does not exist in the item")
+            raise Refused("The provided expression refers to an attribute that does not exist in the item")
         return value
     assert isinstance(tree, Call)
     if tree.name == "if_not_exists":
@@ -227,69 +222,75 @@ def _value_of(tree: Any, item: Mapping[str, Any]) -> Value:
         return {"L": [*left["L"], *right["L"]]}
     if kind_of(left) != "N" or kind_of(right) != "N":
         raise _wrong_type()
-    one, other = Decimal(left["N"]), Decimal(right["N"])
-    result = _NUMBERS.add(one, other) if tree.name == "+" else _NUMBERS.subtract(one, other)
-    return {"N": number_text(parse_number(str(result)))}
+    work = numbers.add if tree.name == "+" else numbers.subtract
+    return {"N": work(left["N"], right["N"])}
 
 
 def _added(known: Value | None, value: Value) -> Value:
     kind = kind_of(value)
-    if kind != "N" and kind not in _SETS:
-        raise BadExpression("Incorrect operand type for operator or function; operator: ADD, operand type: " + kind)
     if known is None:
         return value
     if kind_of(known) != kind:
         raise _wrong_type()
     if kind == "N":
-        return {"N": number_text(parse_number(str(_NUMBERS.add(Decimal(known["N"]), Decimal(value["N"])))))}
-    return {kind: [*known[kind], *(one for one in value[kind] if one not in known[kind])]}
+        return {"N": numbers.add(known["N"], value["N"])}
+    return {kind: ordered_set(kind, {*known[kind], *value[kind]})}
 
 
-def _without(known: Value | None, value: Value) -> Value | None:
+def _without(known: Value, value: Value) -> Value | None:
     """What is left of a set; None where nothing is."""
     kind = kind_of(value)
-    if kind not in _SETS:
-        raise BadExpression("Incorrect operand type for operator or function; operator: DELETE, operand type: " + kind)
-    if known is None:
-        return None
     if kind_of(known) != kind:
         raise _wrong_type()
     left = [one for one in known[kind] if one not in value[kind]]
     return {kind: left} if left else None
 
 
-def _wrong_type() -> BadExpression:
-    return BadExpression("An operand in the update expression has an incorrect data type")
+def _wrong_type() -> Refused:
+    return Refused("An operand in the update expression has an incorrect data type")
 
 
-def _parent(item: Item, path: Path) -> Any:
-    """The map or list that holds the last step; None where the way to it isn't there."""
-    if len(path.steps) == 1:
-        return item
-    node = get(item, Path(path.steps[:-1]))
-    if node is None:
-        return None
-    return node.get("M") if isinstance(path.steps[-1], str) else node.get("L")
+def _bad_path() -> Refused:
+    return Refused("The document path provided in the update expression is invalid for update")
 
 
-def _write(item: Item, path: Path, value: Value) -> None:
-    parent, last = _parent(item, path), path.steps[-1]
+def _parent(item: Item, steps: tuple[str | int, ...]) -> Any:
+    """The map or list that holds the last step, copied with all on the way to it; None where the way isn't there."""
+    node: Any = item
+    for step, following in zip(steps, steps[1:], strict=False):
+        if isinstance(node, list):
+            value = node[step] if isinstance(step, int) and step < len(node) else None
+        else:
+            value = node.get(step)
+        kind = "L" if isinstance(following, int) else "M"
+        if value is None or kind not in value:
+            return None
+        child = value[kind].copy()
+        node[step] = {kind: child}
+        node = child
+    return node
+
+
+def _write(item: Item, steps: tuple[str | int, ...], value: Value) -> None:
+    parent, last = _parent(item, steps), steps[-1]
     if parent is None:
-        raise BadExpression("The document path provided in the update expression is invalid for update")
+        raise _bad_path()
     if isinstance(parent, list):
         assert isinstance(last, int)
         if last < len(parent):
-            parent[last] = copy.deepcopy(value)
+            parent[last] = value
         else:
-            parent.append(copy.deepcopy(value))
+            parent.append(value)
     else:
-        parent[last] = copy.deepcopy(value)
+        parent[last] = value
 
 
 def _remove(item: Item, path: Path) -> None:
-    parent, last = _parent(item, path), path.steps[-1]
+    parent, last = _parent(item, path.steps), path.steps[-1]
+    if parent is None:
+        raise _bad_path()
     if isinstance(parent, list):
         if isinstance(last, int) and last < len(parent):
             del parent[last]
-    elif parent is not None:
+    else:
         parent.pop(last, None)

@@ -4,103 +4,75 @@ Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Express
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
+from penstock.engines.expressions.errors import BadExpression
+from penstock.engines.expressions.reserved import RESERVED
+from penstock.engines.expressions.trees import (
+    COMPARATORS,
+    Call,
+    Literal,
+    Path,
+    Placeholders,
+    Update,
+    checked,
+    shown_path,
+)
+from penstock.engines.expressions.values import SETS, kind_of
+
+__all__ = ["BadExpression", "Call", "Literal", "Path", "Placeholders", "Update"]
+
 DEPTH_MAX = 50
+BYTES_MAX = 4096
+OPERATORS_MAX = 300
 _TOKEN = re.compile(
     r"\s*(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*|#[A-Za-z0-9_]+)|(?P<value>:[A-Za-z0-9_]+)|(?P<int>\d+)|(?P<op><>|<=|>=|[=<>(),.\[\]+-]))"
 )
-_COMPARATORS = ("=", "<>", "<", "<=", ">", ">=")
 _CONDITIONS = {"attribute_exists": 1, "attribute_not_exists": 1, "attribute_type": 2, "begins_with": 2, "contains": 2}
+_OPERANDS = {"size": 1, "if_not_exists": 2, "list_append": 2}
+_KIND_NAMES = {
+    "S": "STRING",
+    "N": "NUMBER",
+    "B": "BINARY",
+    "BOOL": "BOOLEAN",
+    "NULL": "NULL",
+    "M": "MAP",
+    "L": "LIST",
+    "SS": "STRING_SET",
+    "NS": "NUMBER_SET",
+    "BS": "BINARY_SET",
+}
 
 
-class BadExpression(ValueError):
-    """Why an expression isn't one; the caller says which expression it was."""
-
-
-@dataclass(frozen=True)
-class Path:
-    """A document path: names and list indexes."""
-
-    steps: tuple[str | int, ...]
-
-
-@dataclass(frozen=True)
-class Literal:
-    """The value that a placeholder stands for."""
-
-    value: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Call:
-    """A function, a comparison (its operator), BETWEEN, IN, AND, OR or NOT."""
-
-    name: str
-    arguments: tuple[Any, ...]
-
-
-@dataclass
-class Update:
-    """The clauses of an update expression."""
-
-    sets: list[tuple[Path, Any]] = field(default_factory=list)
-    removes: list[Path] = field(default_factory=list)
-    adds: list[tuple[Path, Literal]] = field(default_factory=list)
-    deletes: list[tuple[Path, Literal]] = field(default_factory=list)
-
-    @property
-    def paths(self) -> list[Path]:
-        return [path for path, _ in self.sets + self.adds + self.deletes] + self.removes
-
-
-class Placeholders:
-    """What #names and :values stand for; notes which were used."""
-
-    def __init__(self, names: Mapping[str, str] | None, values: Mapping[str, Mapping[str, Any]] | None) -> None:
-        self._names, self._values = names or {}, values or {}
-        self.used: set[str] = set()
-
-    def name(self, text: str) -> str:
-        if not text.startswith("#"):
-            return text
-        if text not in self._names:
-            raise BadExpression(
-                f"An expression attribute name used in the document path is not defined; attribute name: {text}"
-            )
-        self.used.add(text)
-        return self._names[text]
-
-    def value(self, text: str) -> Literal:
-        if text not in self._values:
-            raise BadExpression(
-                f"An expression attribute value used in expression is not defined; attribute value: {text}"
-            )
-        self.used.add(text)
-        return Literal(self._values[text])
-
-    def unused(self) -> tuple[list[str], list[str]]:
-        """Names and values that no expression used."""
-        return [n for n in self._names if n not in self.used], [v for v in self._values if v not in self.used]
+@lru_cache(1024)
+def _tokens(text: str) -> tuple[tuple[str, str], ...]:
+    """Raises BadExpression for what no token begins with."""
+    if not text.strip():
+        raise BadExpression("The expression can not be empty;")
+    if len(text.encode()) > BYTES_MAX:
+        raise BadExpression(
+            f"Expression size has exceeded the maximum allowed size; expression size: {len(text.encode())}"
+        )
+    tokens: list[tuple[str, str]] = []
+    position, end = 0, len(text.rstrip())
+    while position < end:
+        match = _TOKEN.match(text, position)
+        if match is None:
+            near = text[max(0, position - 5) : position + 10].strip()
+            raise BadExpression(f'Syntax error; token: "{text[position:].strip()[:1]}", near: "{near}"')
+        tokens.append((str(match.lastgroup), match[str(match.lastgroup)]))
+        position = match.end()
+    return tuple(tokens)
 
 
 class _Parser:
-    def __init__(self, text: str, known: Placeholders) -> None:
+    def __init__(self, text: str, known: Placeholders, *, where: str = "a condition") -> None:
         self._known = known
-        self._tokens: list[tuple[str, str]] = []
+        self._tokens = _tokens(text)
         self._at = 0
-        position, end = 0, len(text.rstrip())
-        while position < end:
-            match = _TOKEN.match(text, position)
-            if match is None:
-                near = text[max(0, position - 5) : position + 10].strip()
-                raise BadExpression(f'Syntax error; token: "{text[position:].strip()[:1]}", near: "{near}"')
-            self._tokens.append((str(match.lastgroup), match[str(match.lastgroup)]))
-            position = match.end()
-        if not self._tokens:
-            raise BadExpression("The expression can not be empty;")
+        self._where = where
+        self._operators = 0
 
     def is_at_end(self) -> bool:
         return self._at >= len(self._tokens)
@@ -148,50 +120,95 @@ class _Parser:
             raise BadExpression("The expression is nested too deeply")
         left = self._and(depth)
         while self.accept_word("OR"):
+            self._count()
             left = Call("OR", (left, self._and(depth)))
         return left
 
     def _and(self, depth: int) -> Call:
         left = self._not(depth)
         while self.accept_word("AND"):
+            self._count()
             left = Call("AND", (left, self._not(depth)))
         return left
 
     def _not(self, depth: int) -> Call:
         if self.accept_word("NOT"):
+            self._count()
+            if depth >= DEPTH_MAX:
+                raise BadExpression("The expression is nested too deeply")
             return Call("NOT", (self._not(depth + 1),))
         if self.peek() == ("op", "("):
-            self.take()
-            inner = self.condition(depth + 1)
-            self.expect(")")
-            return inner
+            return self._parenthesised(depth)
         kind, text = self.peek()
-        if kind == "name" and text.lower() in _CONDITIONS and self.peek(1) == ("op", "("):
-            return self._function(_CONDITIONS[text.lower()])
+        if kind == "name" and self.peek(1) == ("op", "(") and text != "size":
+            self._count()
+            if text not in _CONDITIONS:
+                self._refuse_function(text)
+            return checked(self._function(_CONDITIONS[text]))
         return self._comparison()
 
+    def _parenthesised(self, depth: int) -> Call:
+        self.take()
+        is_doubled, began = self.peek() == ("op", "("), self._at
+        inner = self.condition(depth + 1)
+        if is_doubled and self._closing(began) == self._at - 1 and self.peek() == ("op", ")"):
+            raise BadExpression("The expression has redundant parentheses;")
+        self.expect(")")
+        return inner
+
+    def _closing(self, at: int) -> int:
+        """Where the parenthesis that opens at `at` closes."""
+        depth = 0
+        for index in range(at, len(self._tokens)):
+            if self._tokens[index][0] == "op":
+                depth += {"(": 1, ")": -1}.get(self._tokens[index][1], 0)
+            if depth == 0:
+                return index
+        return -1
+
+    def _refuse_function(self, name: str) -> None:
+        if name in _CONDITIONS or name in _OPERANDS:
+            raise BadExpression(f"The function is not allowed in {self._where} expression; function: {name}")
+        raise BadExpression(f"Invalid function name; function: {name}")
+
+    def _count(self) -> None:
+        self._operators += 1
+        if self._operators > OPERATORS_MAX:
+            raise BadExpression(
+                f"The expression contains too many operators and functions; operator count: {self._operators}"
+            )
+
     def _comparison(self) -> Call:
-        left = self.operand()
+        left = self._condition_operand()
         kind, text = self.take()
-        if kind == "op" and text in _COMPARATORS:
-            return Call(text, (left, self.operand()))
-        if text.upper() == "BETWEEN":
-            low = self.operand()
+        self._count()
+        if kind == "op" and text in COMPARATORS:
+            return checked(Call(text, (left, self._condition_operand())))
+        if kind == "name" and text.upper() == "BETWEEN":
+            low = self._condition_operand()
             if not self.accept_word("AND"):
                 raise self.wrong()
-            return Call("BETWEEN", (left, low, self.operand()))
-        if text.upper() == "IN":
+            return checked(Call("BETWEEN", (left, low, self._condition_operand())))
+        if kind == "name" and text.upper() == "IN":
             self.expect("(")
-            options = [self.operand()]
+            options = [self._condition_operand()]
             while self.accept(","):
-                options.append(self.operand())
+                options.append(self._condition_operand())
             self.expect(")")
-            return Call("IN", (left, *options))
+            return checked(Call("IN", (left, *options)))
         self._at -= 1
         raise self.wrong()
 
+    def _condition_operand(self) -> Any:
+        kind, text = self.peek()
+        if kind == "name" and self.peek(1) == ("op", "(") and text.upper() not in ("IN", "AND"):
+            if text != "size":
+                self._refuse_function(text)
+            return checked(self._function(1))
+        return self.operand()
+
     def _function(self, count: int) -> Call:
-        name = self.take()[1].lower()
+        name = self.take()[1]
         self.expect("(")
         arguments = [self.operand()]
         while self.accept(","):
@@ -205,33 +222,39 @@ class _Parser:
         return Call(name, tuple(arguments))
 
     def operand(self) -> Any:
+        """A value, a path, or a function that gives one."""
         kind, text = self.peek()
         if kind == "value":
             self.take()
             return self._known.value(text)
-        if kind == "name" and text.lower() in ("size", "if_not_exists", "list_append") and self.peek(1) == ("op", "("):
-            return self._function(1 if text.lower() == "size" else 2)
+        if kind == "name" and self.peek(1) == ("op", "("):
+            self._count()
+            allowed = ("if_not_exists", "list_append") if self._where == "an update" else ("size",)
+            if text not in allowed:
+                self._refuse_function(text)
+            return checked(self._function(_OPERANDS[text]))
         return self.path()
 
     def path(self) -> Path:
-        kind, text = self.take()
-        if kind != "name":
-            self._at -= 1
-            raise self.wrong()
-        steps: list[str | int] = [self._known.name(text)]
+        steps: list[str | int] = [self._name()]
         while True:
             if self.accept("."):
-                kind, text = self.take()
-                if kind != "name":
-                    self._at -= 1
-                    raise self.wrong()
-                steps.append(self._known.name(text))
+                steps.append(self._name())
             elif self.peek() == ("op", "[") and self.peek(1)[0] == "int":
                 self.take()
                 steps.append(int(self.take()[1]))
                 self.expect("]")
             else:
                 return Path(tuple(steps))
+
+    def _name(self) -> str:
+        kind, text = self.take()
+        if kind != "name":
+            self._at -= 1
+            raise self.wrong()
+        if text[0] != "#" and text.upper() in RESERVED:
+            raise BadExpression(f"Attribute name is a reserved keyword; reserved keyword: {text}")
+        return self._known.name(text)
 
     def paths(self) -> list[Path]:
         found = [self.path()]
@@ -261,16 +284,32 @@ class _Parser:
             update.removes.append(path)
         elif word == "SET":
             self.expect("=")
-            value = self.operand()
-            if self.peek() in (("op", "+"), ("op", "-")):
-                value = Call(self.take()[1], (value, self.operand()))
-            update.sets.append((path, value))
+            update.sets.append((path, self._sum()))
         else:
             kind, text = self.take()
             if kind != "value":
                 self._at -= 1
                 raise self.wrong()
-            (update.adds if word == "ADD" else update.deletes).append((path, self._known.value(text)))
+            literal = self._known.value(text)
+            allowed = ("N", *SETS) if word == "ADD" else SETS
+            if kind_of(literal.value) not in allowed:
+                raise BadExpression(
+                    f"Incorrect operand type for operator or function; operator: {word}, operand type: "
+                    f"{_KIND_NAMES[kind_of(literal.value)]}, typeSet: ALLOWED_FOR_{word}_OPERAND"
+                )
+            (update.adds if word == "ADD" else update.deletes).append((path, literal))
+
+    def _sum(self) -> Any:
+        if self.accept("("):
+            value = self._sum()
+            self.expect(")")
+        else:
+            value = self.operand()
+        if self.peek() not in (("op", "+"), ("op", "-")):
+            return value
+        self._count()
+        sign = self.take()[1]
+        return checked(Call(sign, (value, self.operand())))
 
 
 def parse_condition(text: str, known: Placeholders) -> Call:
@@ -290,22 +329,29 @@ def parse_projection(text: str, known: Placeholders) -> list[Path]:
 
 
 def parse_update(text: str, known: Placeholders) -> Update:
-    parser = _Parser(text, known)
+    parser = _Parser(text, known, where="an update")
     update = parser.update()
     parser.finish()
     return update
 
 
 def _check_overlap(paths: list[Path]) -> None:
+    if len({path.steps[0] for path in paths}) == len(paths):
+        return
     for index, one in enumerate(paths):
         for other in paths[index + 1 :]:
-            size = min(len(one.steps), len(other.steps))
-            if one.steps[:size] == other.steps[:size]:
+            clash = _clash(one.steps, other.steps)
+            if clash:
                 raise BadExpression(
-                    f"Two document paths overlap with each other; must remove or rewrite one of these paths; path one: "
-                    f"{_shown(one)}, path two: {_shown(other)}"
+                    f"Two document paths {clash} with each other; must remove or rewrite one of these paths; path one: "
+                    f"{shown_path(one)}, path two: {shown_path(other)}"
                 )
 
 
-def _shown(path: Path) -> str:
-    return "[" + ", ".join(f"[{step}]" if isinstance(step, int) else step for step in path.steps) + "]"
+def _clash(one: tuple[str | int, ...], other: tuple[str | int, ...]) -> str:
+    for left, right in zip(one, other, strict=False):
+        if type(left) is not type(right):
+            return "conflict"
+        if left != right:
+            return ""
+    return "overlap"
