@@ -17,7 +17,7 @@ ITEM = {
     "id": {"S": "a"},
     "n": {"N": "5"},
     "tags": {"SS": ["x", "y"]},
-    "list": {"L": [{"S": "one"}, {"N": "2"}]},
+    "things": {"L": [{"S": "one"}, {"N": "2"}]},
     "doc": {"M": {"deep": {"M": {"v": {"N": "7"}}}, "size": {"S": "L"}}},
     "bytes": {"B": b"abc"},
 }
@@ -54,13 +54,13 @@ def known():
         ("attribute_type(id, :t)", True),
         ("begins_with(id, :a)", True),
         ("contains(tags, :s)", True),
-        ("contains(list, :s)", False),
+        ("contains(things, :s)", False),
         ("size(tags) = :n OR size(tags) < :six", True),
         ("(id = :s OR n = :n) AND NOT (id = :s)", True),
         ("#d.#s = :s", False),
-        ("list[1] = :one", False),
-        ("list[9] = :one", False),
-        ("missing <> :one", True),
+        ("things[1] = :one", False),
+        ("things[9] = :one", False),
+        ("nope <> :one", True),
         ("id < :one", False),
     ],
 )
@@ -95,12 +95,12 @@ def test_what_is_no_condition_is_refused(text, told):
         ("SET n = n - :six", "n", {"N": "-1"}),
         ("SET fresh = if_not_exists(fresh, :one)", "fresh", {"N": "1"}),
         ("SET n = if_not_exists(n, :one)", "n", {"N": "5"}),
-        ("SET list = list_append(list, :l)", "list", {"L": [{"S": "one"}, {"N": "2"}, {"S": "new"}]}),
-        ("SET list[0] = :s, list[7] = :a", "list", {"L": [{"S": "x"}, {"N": "2"}, {"S": "a"}]}),
-        ("REMOVE list[0], list[1]", "list", {"L": []}),
+        ("SET things = list_append(things, :l)", "things", {"L": [{"S": "one"}, {"N": "2"}, {"S": "new"}]}),
+        ("SET things[0] = :s, things[7] = :a", "things", {"L": [{"S": "x"}, {"N": "2"}, {"S": "a"}]}),
+        ("REMOVE things[0], things[1]", "things", {"L": []}),
         ("REMOVE tags", "tags", None),
         ("ADD n :one", "n", {"N": "6"}),
-        ("ADD counter :one", "counter", {"N": "1"}),
+        ("ADD tally :one", "tally", {"N": "1"}),
         ("ADD tags :set", "tags", {"SS": ["x", "y", "z"]}),
         ("DELETE tags :set", "tags", {"SS": ["x"]}),
         ("SET a = :one REMOVE id", "a", {"N": "1"}),
@@ -136,8 +136,8 @@ def test_what_is_no_update_is_refused(text, told):
 
 
 def test_a_projection_keeps_places():
-    found = project(ITEM, parse_projection("id, #d.deep.v, list[1], missing", known()))
-    assert found == {"id": {"S": "a"}, "doc": {"M": {"deep": {"M": {"v": {"N": "7"}}}}}, "list": {"L": [{"N": "2"}]}}
+    found = project(ITEM, parse_projection("id, #d.deep.v, things[1], nope", known()))
+    assert found == {"id": {"S": "a"}, "doc": {"M": {"deep": {"M": {"v": {"N": "7"}}}}}, "things": {"L": [{"N": "2"}]}}
 
 
 def test_unused_placeholders_are_known():

@@ -4,12 +4,13 @@ Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWo
 """
 
 import re
-from decimal import Context, Decimal, InvalidOperation
+from decimal import Context, Decimal
 from functools import lru_cache
 
 from penstock.engines.expressions.errors import BadExpression
 
 DIGITS_MAX = 38
+TEXT_MAX = 300
 MAGNITUDE_MAX, MAGNITUDE_MIN = 125, -130
 _EXACT = Context(prec=400, Emax=100_000, Emin=-100_000)
 _PLAIN = re.compile(r"-?[1-9][0-9]{0,37}\Z")
@@ -36,6 +37,8 @@ def parse_number(text: str) -> Decimal:
     if not _NUMBER.match(text):
         told = "The parameter cannot be converted to a numeric value"
         raise BadExpression(f"{told}: {text}" if text else told)
+    if len(text) > TEXT_MAX:
+        raise BadExpression("Attempting to store more than 38 significant digits in a Number")
     return checked(Decimal(text))
 
 
@@ -43,16 +46,13 @@ def checked(value: Decimal) -> Decimal:
     """The number itself, if DynamoDB can hold it. Raises BadExpression."""
     if not value:
         return Decimal(0)
-    try:
-        value = value.normalize(_EXACT)
-    except InvalidOperation:
-        raise BadExpression("The parameter cannot be converted to a numeric value") from None
     if value.adjusted() > MAGNITUDE_MAX:
         raise BadExpression("Number overflow. Attempting to store a number with magnitude larger than supported range")
     if value.adjusted() < MAGNITUDE_MIN:
         raise BadExpression(
             "Number underflow. Attempting to store a number with magnitude smaller than supported range"
         )
+    value = value.normalize(_EXACT)
     if len(value.as_tuple().digits) > DIGITS_MAX:
         raise BadExpression("Attempting to store more than 38 significant digits in a Number")
     return value
