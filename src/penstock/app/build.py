@@ -34,7 +34,7 @@ from penstock.kernel.errors import ServiceError, Unavailable
 from penstock.kernel.units import DAY_MS
 from penstock.model.validation import validate
 from penstock.protocol.messages import HttpRequest, HttpResponse
-from penstock.services import iam, kinesis, lambda_, logs, s3, secretsmanager, sqs, ssm, sts
+from penstock.services import dynamodb, iam, kinesis, lambda_, logs, s3, secretsmanager, sqs, ssm, sts
 from penstock.services.lambda_.background import LogShipper, RoleCredentials
 from penstock.storage.backends.files import FileBlobStore
 from penstock.storage.backends.sqlite import SqliteStore
@@ -47,6 +47,7 @@ SERVICES: list[Service] = [
     logs.SERVICE,
     sqs.SERVICE,
     kinesis.SERVICE,
+    dynamodb.SERVICE,
     secretsmanager.SERVICE,
     ssm.SERVICE,
     iam.SERVICE,
