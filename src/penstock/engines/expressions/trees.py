@@ -1,6 +1,6 @@
 """What expressions are once parsed, and what can be told of an operand before there is an item. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +45,15 @@ class Update:
     @property
     def paths(self) -> list[Path]:
         return [path for path, _ in self.sets + self.adds + self.deletes] + self.removes
+
+
+def paths_of(tree: Any) -> Iterator[Path]:
+    """Every document path that a condition reads, from left to right."""
+    if isinstance(tree, Path):
+        yield tree
+    elif isinstance(tree, Call):
+        for argument in tree.arguments:
+            yield from paths_of(argument)
 
 
 class Placeholders:

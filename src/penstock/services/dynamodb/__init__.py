@@ -2,11 +2,11 @@
 
 from penstock.framework.service import Service
 from penstock.services.dynamodb import background
-from penstock.services.dynamodb.operations import destinations, items, table_updates, tables
+from penstock.services.dynamodb.operations import batches, destinations, items, queries, streams, table_updates, tables
 
 SERVICE = Service(
     "dynamodb",
     "dynamodbstreams",
-    operations=[tables, table_updates, items, destinations],
+    operations=[tables, table_updates, items, batches, queries, streams, destinations],
     background=background,
 )

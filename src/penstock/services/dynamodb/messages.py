@@ -57,7 +57,10 @@ def wrong_index_key_type(name: str, expected: str, actual: str, index: str) -> S
 
 def empty_key(name: str, kind: str) -> ServiceError:
     value = "string" if kind == "S" else "binary"
-    return wrong(f"The AttributeValue for a key attribute cannot contain an empty {value} value. Key: {name}")
+    return invalid(
+        "One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty "
+        f"{value} value. Key: {name}"
+    )
 
 
 def empty_index_key(name: str, kind: str, index: str) -> ServiceError:

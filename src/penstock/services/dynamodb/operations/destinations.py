@@ -45,7 +45,7 @@ def tell(
             "account_id": scope.account_id,
             "region": scope.region,
             "stream": destination.stream_arn,
-            "partition_key": f"{key[0]:x}",
+            "partition_key": str(key[0]),
             "data": orjson.dumps(event, default=values.as_json).decode(),
         }
         outbox.add(tx, TELL, payload, due_ms=now_ms, id=f"{table.key}/{number:012d}/{destination.stream_arn}")

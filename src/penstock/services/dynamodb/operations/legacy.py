@@ -11,6 +11,7 @@ from penstock.engines.expressions.errors import BadExpression
 from penstock.engines.expressions.trees import Call, Literal, Path, Update
 from penstock.engines.expressions.values import SETS, kind_of
 from penstock.services.dynamodb import messages
+from penstock.services.dynamodb.operations.key_conditions import KeyCondition
 
 Members = Mapping[str, Any]
 _COMPARATORS = {"EQ": "=", "NE": "<>", "LE": "<=", "LT": "<", "GE": ">=", "GT": ">"}
@@ -57,7 +58,7 @@ def filter_of(req: Members, member: str) -> Call | None:
 
 
 def _joined(req: Members, calls: list[Call]) -> Call | None:
-    how = req.get("ConditionalOperator") or "AND"
+    how: str = req.get("ConditionalOperator") or "AND"
     tree: Call | None = None
     for call in calls:
         tree = call if tree is None else Call(how, (tree, call))
@@ -66,7 +67,8 @@ def _joined(req: Members, calls: list[Call]) -> Call | None:
 
 def comparison(name: str, one: Members) -> Call:
     """Raises ValidationException for the wrong number or kind of values."""
-    operator, path = one["ComparisonOperator"], Path((name,))
+    operator: str = one["ComparisonOperator"]
+    path = Path((name,))
     given = one.get("AttributeValueList")
     literals = [Literal(_normal(value)) for value in (given if given is not None else [one.get("Value")]) if value]
     wanted = _COUNTS.get(operator, 1)
@@ -122,16 +124,17 @@ def updates(req: Members) -> Update | None:
     return update
 
 
-def key_conditions(req: Members) -> Call | None:
-    if req.get("KeyConditions") is None:
-        return None
-    tree: Call | None = None
-    for name, one in req["KeyConditions"].items():
+def key_conditions(req: Members) -> dict[str, KeyCondition]:
+    given = req["KeyConditions"]
+    if not 1 <= len(given) <= 2:
+        raise messages.invalid("Conditions can be of length 1 or 2 only")
+    found = {}
+    for name, one in given.items():
         if one["ComparisonOperator"] not in ("EQ", "LE", "LT", "GE", "GT", "BEGINS_WITH", "BETWEEN"):
             raise messages.invalid("Attempted conditional constraint is not an indexable operation")
         call = comparison(name, one)
-        tree = call if tree is None else Call("AND", (tree, call))
-    return tree
+        found[name] = KeyCondition(call.name, tuple(literal.value for literal in call.arguments[1:]))
+    return found
 
 
 def _normal(value: Mapping[str, Any]) -> Mapping[str, Any]:

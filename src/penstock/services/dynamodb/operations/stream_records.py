@@ -63,16 +63,19 @@ def new_shard(stream: Stream, now_ms: int, *, parent: str = "") -> Shard:
     return Shard(f"shardId-{now_ms:020d}-{stream.key[:8]}", now_ms, parent)
 
 
-def sequence_number(shard: Shard, position: int) -> str:
-    """24 digits that rise from shard to shard and within a shard."""
-    return f"{shard.created_ms}{position:011d}"
+def sequence_number(at_ms: int, position: int) -> str:
+    """24 digits that rise from record to record and from shard to shard: when it was appended, and where.
+
+    With position 0 it stands before all that was appended at that time or later.
+    """
+    return f"{at_ms:013d}{position:011d}"
 
 
-def position_of(shard: Shard, number: str) -> int | None:
-    """The position that a sequence number of this shard names; None for what is none of its own."""
-    head = str(shard.created_ms)
-    rest = number.removeprefix(head)
-    return int(rest) if number.startswith(head) and rest.isdecimal() and len(rest) == 11 else None
+def parse_sequence_number(number: str) -> tuple[int, int] | None:
+    """Time in ms and position; None for what is no sequence number of ours."""
+    if len(number) != 24 or not number.isdecimal():
+        return None
+    return int(number[:13]), int(number[13:])
 
 
 def _encoded(record: list[Any]) -> bytes:
