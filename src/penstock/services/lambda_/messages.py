@@ -282,6 +282,50 @@ def no_statement(sid: str) -> ServiceError:
     return not_found(f"Statement {sid} is not found in resource policy.")
 
 
+def no_policy_found(arn: str) -> ServiceError:
+    return not_found(f"No policy found for: {arn}")
+
+
+def no_policy_associated() -> ServiceError:
+    return not_found("No policy is associated with the given resource.")
+
+
+def bad_policy(why: str) -> ServiceError:
+    return invalid(f"The provided policy document is invalid: {why}")
+
+
+def bad_principal() -> ServiceError:
+    return invalid("The provided principal was invalid. Please check the principal and try again.")
+
+
+def url_condition_of_other_action(member: str) -> ServiceError:
+    return invalid(f"{member} is only supported for lambda:InvokeFunctionUrl action")
+
+
+def access_denied(text: str) -> ServiceError:
+    return ServiceError("AccessDeniedException", text, status=403)
+
+
+def layer_version_not_found(arn: str) -> ServiceError:
+    return not_found(f"Layer version {arn} does not exist.")
+
+
+def layer_revision_mismatch() -> ServiceError:
+    text = (
+        "The Revision Id provided does not match the latest Revision Id. Call the GetLayerPolicy API to retrieve the "
+        "latest Revision Id"
+    )
+    return ServiceError("PreconditionFailedException", text, status=412, fields={"Type": "User"})
+
+
+def layer_of_other_region(region: str) -> ServiceError:
+    return invalid(f"Layers are not in the same region as the function. Layers are expected to be in region {region}.")
+
+
+def layer_number_too_low() -> ServiceError:
+    return invalid("Layer Version Cannot be less than 1")
+
+
 def no_policy() -> ServiceError:
     return not_found("The resource you requested does not exist.")
 
@@ -295,8 +339,8 @@ def tags_of_versions() -> ServiceError:
     return invalid("Tags on function aliases and versions are not supported. Please specify a function ARN.")
 
 
-def too_many_tags(count_max: int) -> ServiceError:
-    return invalid(f"Number of tags exceeds resource tag limit of {count_max}")
+def too_many_tags() -> ServiceError:
+    return invalid("Number of tags exceeds resource tag limit.")
 
 
 def too_little_unreserved(count_min: int) -> ServiceError:
@@ -327,8 +371,51 @@ def unbuilt(member: str) -> ServiceError:
     return invalid(f"{member} is not supported by this node.")
 
 
-def no_code_signing_config() -> ServiceError:
-    text = "The code signing configuration cannot be found."
+def no_capacity_providers() -> ServiceError:
+    """Ours."""
+    return invalid("Capacity providers are not supported by this node: functions run on the node itself.")
+
+
+def no_such_capacity_provider(name: str) -> ServiceError:
+    return not_found(f"Capacity provider not found: {name}")
+
+
+def no_scaling_config(name: str) -> ServiceError:
+    return invalid(f"The function {name} has no capacity provider; scaling configurations are for those that have one.")
+
+
+def runtime_version_missing() -> ServiceError:
+    return invalid("RuntimeVersionArn is required when UpdateRuntimeOn is Manual.")
+
+
+def runtime_version_unwanted(mode: str) -> ServiceError:
+    return invalid(f"RuntimeVersionArn is not allowed when UpdateRuntimeOn is {mode}.")
+
+
+def runtime_of_alias() -> ServiceError:
+    return invalid("Runtime management configurations are of $LATEST or a published version, not of an alias.")
+
+
+def code_signing_config_not_found(arn: str) -> ServiceError:
+    return not_found(f"The Lambda code signing configuration {arn} can not be found.")
+
+
+def code_signing_config_in_use(arn: str) -> ServiceError:
+    return conflict(f"The code signing configuration {arn} is in use by one or more functions.")
+
+
+def code_not_signed(name: str) -> ServiceError:
+    text = (
+        "Lambda cannot deploy the function. The function or layer might be signed using a signature that the client is "
+        f"not configured to accept. Check the provided signature for {name}."
+    )
+    return ServiceError("CodeVerificationFailedException", text, fields={"Type": "User"})
+
+
+def no_code_signing_config(arn: str) -> ServiceError:
+    text = (
+        f"The code signing configuration cannot be found. Check that the provided configuration is not deleted: {arn}."
+    )
     return ServiceError("CodeSigningConfigNotFoundException", text, status=404, fields={"Type": "User"})
 
 

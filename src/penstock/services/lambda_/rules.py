@@ -14,7 +14,7 @@ import orjson
 from penstock.kernel import arn
 from penstock.kernel.scope import Scope
 from penstock.services.lambda_ import limits, messages
-from penstock.services.lambda_.state import Alias, Version, arn_of
+from penstock.services.lambda_.state import LATEST, Alias, Version, arn_of
 
 _NAME = re.compile(
     r"(?:arn:(?P<partition>aws[a-zA-Z-]*):lambda:)?(?:(?P<region>(?:eusc-)?[a-z]{2}(?:-gov|-iso[a-z]?)?-[a-z]+-\d):)?"
@@ -88,8 +88,6 @@ def check_new(req: Mapping[str, Any]) -> None:
         raise messages.image_packages()
     if not req.get("Runtime") or not req.get("Handler"):
         raise messages.handler_and_runtime()
-    if req.get("CodeSigningConfigArn"):
-        raise messages.no_code_signing_config()
     check_configuration(req)
 
 
@@ -326,8 +324,12 @@ def statement_of(named: Named, req: Mapping[str, Any]) -> dict[str, Any]:
         principal = {"AWS": f"arn:{named.scope.partition}:iam::{req['Principal']}:root"}
     elif arn.is_arn(req["Principal"]):
         principal = {"AWS": req["Principal"]}
-    elif req["Principal"] != "*":
+    elif re.fullmatch(r"[a-z0-9.-]+\.amazonaws\.com(\.cn)?", req["Principal"]):
         principal = {"Service": req["Principal"]}
+    elif req["Principal"] != "*":
+        raise messages.bad_principal()
+    if req["Action"] != "lambda:InvokeFunctionUrl" and req.get("FunctionUrlAuthType"):
+        raise messages.url_condition_of_other_action("FunctionUrlAuthType")
     statement: dict[str, Any] = {
         "Sid": req["StatementId"],
         "Effect": "Allow",
@@ -349,6 +351,64 @@ def statement_of(named: Named, req: Mapping[str, Any]) -> dict[str, Any]:
     if req.get("InvokedViaFunctionUrl") is not None:
         condition["Bool"] = {"lambda:InvokedViaFunctionUrl": "true" if req["InvokedViaFunctionUrl"] else "false"}
     return statement | ({"Condition": condition} if condition else {})
+
+
+def layer_statement_of(layer_version_arn: str, req: Mapping[str, Any]) -> dict[str, Any]:
+    """The policy statement that AddLayerVersionPermission's members mean."""
+    principal: str | dict[str, str] = req["Principal"]
+    if re.fullmatch(r"\d{12}", req["Principal"]):
+        partition = arn.parse(layer_version_arn).partition
+        principal = {"AWS": f"arn:{partition}:iam::{req['Principal']}:root"}
+    elif arn.is_arn(req["Principal"]):
+        principal = {"AWS": req["Principal"]}
+    statement: dict[str, Any] = {
+        "Sid": req["StatementId"],
+        "Effect": "Allow",
+        "Principal": principal,
+        "Action": req["Action"],
+        "Resource": layer_version_arn,
+    }
+    if req.get("OrganizationId"):
+        statement["Condition"] = {"StringEquals": {"aws:PrincipalOrgID": req["OrganizationId"]}}
+    return statement
+
+
+def parse_policy(text: str) -> dict[str, Any]:
+    """A policy document with a list of statements. Raises InvalidParameterValueException."""
+    try:
+        document = orjson.loads(text)
+    except ValueError:
+        raise messages.bad_policy("it is not JSON.") from None
+    if not isinstance(document, dict):
+        raise messages.bad_policy("it is not an object.")
+    statements = document.get("Statement")
+    statements = [statements] if isinstance(statements, dict) else statements
+    if not isinstance(statements, list) or not statements:
+        raise messages.bad_policy("it has no Statement.")
+    for statement in statements:
+        lacking = [name for name in ("Effect", "Principal", "Action") if not _has(statement, name)]
+        if lacking:
+            raise messages.bad_policy(f"a statement has no {lacking[0]}.")
+        if statement["Effect"] not in ("Allow", "Deny"):
+            raise messages.bad_policy("Effect is Allow or Deny.")
+    return {**document, "Statement": statements}
+
+
+def _has(statement: Any, name: str) -> bool:
+    return isinstance(statement, dict) and (name in statement or (name != "Effect" and f"Not{name}" in statement))
+
+
+def check_tag_count(tags: Mapping[str, str]) -> None:
+    if len(tags) > limits.TAGS_MAX.value:
+        raise messages.too_many_tags()
+
+
+def is_alias(qualifier: str) -> bool:
+    return bool(qualifier) and qualifier != LATEST and not qualifier.isdigit()
+
+
+def page_size(req: Mapping[str, Any]) -> int:
+    return min(req.get("MaxItems") or limits.PAGE_MAX.value, limits.PAGE_MAX.value)
 
 
 def hops(trace_id: str, function_arn: str) -> int:

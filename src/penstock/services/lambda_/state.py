@@ -6,7 +6,8 @@ previous   ("previous", NAME): $LATEST as it runs while an update is in progress
 alias      ("alias", NAME, ALIAS)
 policy     ("policy", NAME, QUALIFIER): statements of AddPermission; "" for the function itself
 async      ("async", NAME, QUALIFIER): event invoke configuration
-layer      ("layer", LAYER, N), ("layer-next", LAYER)
+layer      ("layer", LAYER, N), ("layer-next", LAYER), ("layer-policy", LAYER, N)
+signing    ("code-signing", ID): code signing configurations (operations/code_signing.py)
 usage      ("usage", DAY, NAME, ARCHITECTURE): what was run
 events     ("lambda-events", account, region, NAME, ...): a storage.queue.Queue of asynchronous events
 url        ("url", NAME, QUALIFIER), ("lambda-urls", ID): function URLs and whose they are
@@ -55,7 +56,10 @@ class LayerUse:
 
 @dataclass
 class Function:
-    """`version_last` is the highest number given out; it never falls. `recursion` is Terminate or Allow."""
+    """`version_last` is the highest number given out; it never falls. `recursion` is Terminate or Allow.
+
+    runtime_updates   what PutRuntimeManagementConfig gave, by version
+    """
 
     name: str
     created_ms: int
@@ -63,6 +67,8 @@ class Function:
     tags: dict[str, str] = field(default_factory=dict)
     reserved_concurrency: int | None = None
     recursion: str = "Terminate"
+    code_signing_arn: str = ""
+    runtime_updates: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 @dataclass
@@ -479,13 +485,14 @@ class LayerVersion:
 
 @dataclass
 class Policy:
-    """A resource policy; the statements as AWS shows them."""
+    """A resource policy; the statements as AWS shows them, `head` what a whole document said beside them."""
 
     revision_id: str
     statements: list[dict[str, Any]] = field(default_factory=list)
+    head: dict[str, Any] = field(default_factory=lambda: {"Version": "2012-10-17", "Id": "default"})
 
     def document(self) -> str:
-        return orjson.dumps({"Version": "2012-10-17", "Id": "default", "Statement": self.statements}).decode()
+        return orjson.dumps({**self.head, "Statement": self.statements}).decode()
 
 
 _LAYER = Record(LayerVersion)
@@ -515,6 +522,20 @@ def put_layer(tx: Transaction, scope: Scope, layer: LayerVersion) -> None:
 
 def delete_layer(tx: Transaction, scope: Scope, name: str, number: int) -> None:
     tx.delete(room(scope, "layer", name, number))
+    tx.delete(room(scope, "layer-policy", name, number))
+
+
+def find_layer_policy(tx: ReadTransaction, scope: Scope, name: str, number: int) -> Policy | None:
+    return _POLICY.find(tx.get(room(scope, "layer-policy", name, number)))
+
+
+def put_layer_policy(tx: Transaction, scope: Scope, name: str, number: int, policy: Policy) -> None:
+    """One without statements is none."""
+    key = room(scope, "layer-policy", name, number)
+    if policy.statements:
+        tx.put(key, _POLICY.dump(policy))
+    else:
+        tx.delete(key)
 
 
 def layers(tx: ReadTransaction, scope: Scope) -> Iterator[LayerVersion]:

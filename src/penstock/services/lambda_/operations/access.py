@@ -8,12 +8,22 @@ from penstock.framework.context import Context
 from penstock.framework.service import Access, Members, Permission
 from penstock.kernel.errors import ServiceError
 from penstock.services.lambda_ import rules, state
+from penstock.services.lambda_.operations import layers
 from penstock.storage.transactions import ReadTransaction
 
 _OF_FUNCTIONS = (
     "GetFunction",
     "GetFunctionConfiguration",
     "GetFunctionCodeSigningConfig",
+    "PutFunctionCodeSigningConfig",
+    "DeleteFunctionCodeSigningConfig",
+    "PutRuntimeManagementConfig",
+    "GetRuntimeManagementConfig",
+    "PutFunctionScalingConfig",
+    "GetFunctionScalingConfig",
+    "PutResourcePolicy",
+    "GetResourcePolicy",
+    "DeleteResourcePolicy",
     "DeleteFunction",
     "UpdateFunctionCode",
     "PublishVersion",
@@ -45,16 +55,43 @@ _OF_FUNCTIONS = (
     "UntagResource",
     "ListTags",
 )
-_OF_NONE = ("ListFunctions", "ListLayers", "GetAccountSettings", "ListEventSourceMappings")
+_OF_NONE = (
+    "ListFunctions",
+    "ListLayers",
+    "GetAccountSettings",
+    "ListEventSourceMappings",
+    "CreateCodeSigningConfig",
+    "ListCodeSigningConfigs",
+    "CreateCapacityProvider",
+    "ListCapacityProviders",
+)
+_OF_CAPACITY_PROVIDERS = (
+    "GetCapacityProvider",
+    "UpdateCapacityProvider",
+    "DeleteCapacityProvider",
+    "ListFunctionVersionsByCapacityProvider",
+)
+_OF_CODE_SIGNING = (
+    "GetCodeSigningConfig",
+    "UpdateCodeSigningConfig",
+    "DeleteCodeSigningConfig",
+    "ListFunctionsByCodeSigningConfig",
+)
 _OF_SOURCES = ("GetEventSourceMapping", "UpdateEventSourceMapping", "DeleteEventSourceMapping")
 _OF_LAYERS = ("PublishLayerVersion", "ListLayerVersions")
-_OF_LAYER_VERSIONS = ("GetLayerVersion", "DeleteLayerVersion")
+_OF_LAYER_VERSIONS = (
+    "GetLayerVersion",
+    "DeleteLayerVersion",
+    "AddLayerVersionPermission",
+    "RemoveLayerVersionPermission",
+    "GetLayerVersionPolicy",
+)
 _PASSED_TO = "lambda.amazonaws.com"
 
 
 def _function(ctx: Context, req: Members) -> str:
     try:
-        text = str(req.get("FunctionName") or req.get("Resource") or "*")
+        text = str(req.get("FunctionName") or req.get("Resource") or req.get("ResourceArn") or "*")
         return rules.named(ctx.scope, text, req.get("Qualifier")).arn
     except ServiceError:
         return "*"
@@ -74,17 +111,38 @@ def _source(ctx: Context, req: Members) -> str:
     return f"arn:{scope.partition}:lambda:{scope.region}:{scope.account_id}:event-source-mapping:{req['UUID']}"
 
 
+def _signing(ctx: Context, req: Members) -> str:
+    return str(req["CodeSigningConfigArn"])
+
+
+def _capacity_provider(ctx: Context, req: Members) -> str:
+    scope = ctx.scope
+    name = req["CapacityProviderName"]
+    return f"arn:{scope.partition}:lambda:{scope.region}:{scope.account_id}:capacity-provider:{name}"
+
+
 def _any(ctx: Context, req: Members) -> str:
     return "*"
 
 
 def function_policy(tx: ReadTransaction, ctx: Context, operation: str, req: Members) -> str | None:
-    """The policy of the function, version or alias that the request names."""
+    """The policy of the function, version, alias or layer version that the request names."""
+    if operation.endswith(("LayerVersion", "LayerVersionByArn")):
+        return _layer_policy(tx, ctx, req)
     try:
         named = rules.named(ctx.scope, str(req.get("FunctionName") or ""), req.get("Qualifier"))
     except ServiceError:
         return None
     policy = state.find_policy(tx, named.scope, named.name, named.qualifier)
+    return None if policy is None else policy.document()
+
+
+def _layer_policy(tx: ReadTransaction, ctx: Context, req: Members) -> str | None:
+    try:
+        scope, name, number = layers.named(ctx.scope, str(req.get("Arn") or req.get("LayerName")))
+    except ServiceError:
+        return None
+    policy = state.find_layer_policy(tx, scope, name, number or int(req.get("VersionNumber") or 0))
     return None if policy is None else policy.document()
 
 
@@ -94,6 +152,8 @@ ACCESS = Access(
         **{name: [Permission(f"lambda:{name}", _any)] for name in _OF_NONE},
         **{name: [Permission(f"lambda:{name}", _layer)] for name in _OF_LAYERS},
         **{name: [Permission(f"lambda:{name}", _source)] for name in _OF_SOURCES},
+        **{name: [Permission(f"lambda:{name}", _signing)] for name in _OF_CODE_SIGNING},
+        **{name: [Permission(f"lambda:{name}", _capacity_provider)] for name in _OF_CAPACITY_PROVIDERS},
         "CreateEventSourceMapping": [Permission("lambda:CreateEventSourceMapping", _any)],
         **{name: [Permission(f"lambda:{name}", _layer_version)] for name in _OF_LAYER_VERSIONS},
         "GetLayerVersionByArn": [Permission("lambda:GetLayerVersion", _layer_version)],

@@ -10,7 +10,7 @@ from penstock.kernel import arn
 from penstock.kernel.errors import ServiceError
 from penstock.kernel.scope import Scope, root_principal, service_principal
 from penstock.services.lambda_ import limits, messages, rules, state
-from penstock.services.lambda_.operations import layers, packages
+from penstock.services.lambda_.operations import code_signing, layer_permissions, layers, packages
 from penstock.services.lambda_.rules import Named
 from penstock.services.lambda_.state import LATEST, Function, Package, Version
 from penstock.storage import outbox
@@ -23,6 +23,7 @@ async def create_function(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     rules.check_new(req)
     await ctx.store.read(lambda tx: _check_absent(tx, named))
     await check_role(ctx, req["Role"])
+    await layer_permissions.check_use(ctx, req.get("Layers") or ())
     package = await packages.receive(ctx, req["Code"], operation="CreateFunction")
     version = new_version(ctx, named.name, package, req)
     now_ms, published_ids = ctx.clock.now_ms(), (ctx.entropy.uuid(), ctx.entropy.uuid())
@@ -30,9 +31,13 @@ async def create_function(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     def create(tx: Transaction) -> Version:
         _check_absent(tx, named)
         packages.check_storage(tx, named.scope, package.size)
-        version.layers = layers.uses(tx, req.get("Layers") or ())
+        version.layers = layers.uses(tx, req.get("Layers") or (), named.scope.region)
         layers.check_size(version)
-        function = Function(named.name, now_ms, tags=dict(req.get("Tags") or {}))
+        signing_arn = req.get("CodeSigningConfigArn") or ""
+        if signing_arn and code_signing.find(tx, signing_arn) is None:
+            raise messages.no_code_signing_config(signing_arn)
+        code_signing.check(tx, named.name, signing_arn)
+        function = Function(named.name, now_ms, tags=dict(req.get("Tags") or {}), code_signing_arn=signing_arn)
         state.put_version(tx, named.scope, version)
         activate_later(tx, named.scope, version, now_ms=now_ms)
         if not req.get("Publish"):
@@ -151,14 +156,6 @@ async def get_function_configuration(ctx: Context, req: dict[str, Any]) -> dict[
     named = rules.named(ctx.scope, req["FunctionName"], req.get("Qualifier"))
     version = await ctx.store.read(lambda tx: get_version(tx, named))
     return rules.configuration(named.scope, version, named.qualifier)
-
-
-@operation
-async def get_function_code_signing_config(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    """That there is none: functions with one can't be created here."""
-    named = rules.named(ctx.scope, req["FunctionName"])
-    function = await ctx.store.read(lambda tx: get_function_record(tx, named))
-    return {"FunctionName": function.name}
 
 
 @operation

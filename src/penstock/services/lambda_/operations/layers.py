@@ -28,7 +28,7 @@ _MANAGED = re.compile(r"arn:aws[a-z-]*:lambda:[a-z0-9-]+:336392948345:layer:AWSS
 
 @operation
 async def publish_layer_version(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    scope, name, _ = _named(ctx.scope, req["LayerName"])
+    scope, name, _ = named(ctx.scope, req["LayerName"])
     package = await packages.receive(ctx, req["Content"], operation="PublishLayerVersion")
     now_ms = ctx.clock.now_ms()
 
@@ -57,16 +57,22 @@ async def publish_layer_version(ctx: Context, req: dict[str, Any]) -> dict[str, 
 
 @operation
 async def get_layer_version(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    scope, name, _ = _named(ctx.scope, req["LayerName"])
+    scope, name, _ = named(ctx.scope, req["LayerName"])
+    _check_number(req)
     return await _get(ctx, scope, name, int(req["VersionNumber"]))
 
 
 @operation
 async def get_layer_version_by_arn(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    scope, name, number = _named(ctx.scope, req["Arn"])
+    scope, name, number = named(ctx.scope, req["Arn"])
     if not number:
         raise messages.bad_layer_arn(req["Arn"])
     return await _get(ctx, scope, name, number)
+
+
+def _check_number(req: dict[str, Any]) -> None:
+    if int(req["VersionNumber"]) < 1:
+        raise messages.layer_number_too_low()
 
 
 async def _get(ctx: Context, scope: Scope, name: str, number: int) -> dict[str, Any]:
@@ -107,7 +113,7 @@ async def list_layers(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
 @operation
 async def list_layer_versions(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     """Newest first."""
-    scope, name, _ = _named(ctx.scope, req["LayerName"])
+    scope, name, _ = named(ctx.scope, req["LayerName"])
     size = min(req.get("MaxItems") or limits.PAGE_MAX.value, limits.PAGE_MAX.value)
     before = rules.parse_marker(req.get("Marker"))[1] or 2**62
 
@@ -125,7 +131,8 @@ async def list_layer_versions(ctx: Context, req: dict[str, Any]) -> dict[str, An
 @operation
 async def delete_layer_version(ctx: Context, req: dict[str, Any]) -> None:
     """Functions that use it go on; deleting what isn't there is no error."""
-    scope, name, _ = _named(ctx.scope, req["LayerName"])
+    scope, name, _ = named(ctx.scope, req["LayerName"])
+    _check_number(req)
     number, now_ms = int(req["VersionNumber"]), ctx.clock.now_ms()
 
     def delete(tx: Transaction) -> None:
@@ -139,22 +146,29 @@ async def delete_layer_version(ctx: Context, req: dict[str, Any]) -> None:
     await ctx.store.transact(delete)
 
 
-def uses(tx: ReadTransaction, arns: Sequence[str]) -> list[LayerUse]:
-    """The layers as a function holds them, in order. Raises InvalidParameterValueException for one that isn't there."""
+def uses(tx: ReadTransaction, arns: Sequence[str], region: str) -> list[LayerUse]:
+    """The layers as a function of `region` holds them, in order. Raises InvalidParameterValueException."""
     found: list[LayerUse] = []
     for arn in arns:
         match = _LAYER.fullmatch(arn)
         if match is None or not match["version"]:
             raise messages.bad_layer_arn(arn)
-        if _MANAGED.fullmatch(arn):
+        if is_managed(arn):
             found.append(LayerUse(arn, 0))
             continue
+        if match["region"] != region:
+            raise messages.layer_of_other_region(region)
         scope = Scope(match["account"], match["region"], match["partition"])
         layer = state.find_layer(tx, scope, match["name"], int(match["version"]))
         if layer is None:
             raise messages.no_such_layer_version(arn)
         found.append(LayerUse(arn, layer.package.size, layer.package))
     return found
+
+
+def is_managed(layer_arn: str) -> bool:
+    """Whether AWS publishes it and this machine's packages stand for it."""
+    return _MANAGED.fullmatch(layer_arn) is not None
 
 
 def check_size(version: Version) -> None:
@@ -165,7 +179,7 @@ def check_size(version: Version) -> None:
         raise messages.combined_too_large(size, limits.UNZIPPED_BYTES_MAX.value)
 
 
-def _named(scope: Scope, text: str) -> tuple[Scope, str, int]:
+def named(scope: Scope, text: str) -> tuple[Scope, str, int]:
     """Where a layer's name or ARN points; version 0 where it has none."""
     match = _LAYER.fullmatch(text)
     if match is None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from penstock.framework.context import Context
 from penstock.framework.service import operation
-from penstock.services.lambda_ import limits, messages, rules, state
+from penstock.services.lambda_ import messages, rules, state
 from penstock.services.lambda_.operations import functions
 from penstock.services.lambda_.rules import Named
 from penstock.storage.transactions import Transaction
@@ -17,8 +17,7 @@ async def tag_resource(ctx: Context, req: dict[str, Any]) -> None:
     def tag(tx: Transaction) -> None:
         function = functions.get_function_record(tx, named)
         function.tags |= req["Tags"]
-        if len(function.tags) > limits.TAGS_MAX.value:
-            raise messages.too_many_tags(limits.TAGS_MAX.value)
+        rules.check_tag_count(function.tags)
         state.put_function(tx, named.scope, function)
 
     await ctx.store.transact(tag)

@@ -10,7 +10,7 @@ from penstock.framework.context import Context
 from penstock.framework.service import operation
 from penstock.kernel.errors import ServiceError
 from penstock.services.lambda_ import messages, rules, state
-from penstock.services.lambda_.operations import functions, layers, packages
+from penstock.services.lambda_.operations import code_signing, functions, layer_permissions, layers, packages
 from penstock.services.lambda_.rules import Named
 from penstock.services.lambda_.state import LATEST, Package, Version
 from penstock.storage.transactions import ReadTransaction, Transaction
@@ -29,6 +29,7 @@ async def update_function_code(ctx: Context, req: dict[str, Any]) -> dict[str, A
 
     def change(tx: Transaction, version: Version) -> None:
         packages.check_storage(tx, named.scope, package.size)
+        code_signing.check(tx, named.name, functions.get_function_record(tx, named).code_signing_arn)
         version.package = package
         version.architecture = (req.get("Architectures") or [version.architecture])[0]
         layers.check_size(version)
@@ -46,11 +47,14 @@ async def update_function_configuration(ctx: Context, req: dict[str, Any]) -> di
     rules.check_configuration(req)
     if req.get("Role"):
         await functions.check_role(ctx, req["Role"])
+    await layer_permissions.check_use(ctx, req.get("Layers") or ())
 
     def change(tx: Transaction, version: Version) -> None:
         rules.configure(version, req)
         if req.get("Layers") is not None:
-            version.layers = layers.uses(tx, req["Layers"])
+            if req["Layers"]:
+                code_signing.check(tx, named.name, functions.get_function_record(tx, named).code_signing_arn)
+            version.layers = layers.uses(tx, req["Layers"], named.scope.region)
             layers.check_size(version)
 
     return await _update(ctx, named, req, change)
