@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Protocol
 
 from penstock.kernel.errors import Bug
-from penstock.kernel.streams import BytesStream, ByteStream, FileRange
+from penstock.kernel.streams import BytesStream, ByteStream, FileRange, JoinedStream
 from penstock.kernel.units import MIB
 from penstock.protocol.messages import HttpResponse
 
@@ -84,6 +84,8 @@ async def send(transport: asyncio.Transport, answer: Answer, flow: Flow) -> None
         await flow.drain()
     elif body.file is not None and not answer.is_chunked and transport.get_extra_info("sslcontext") is None:
         await _send_file(transport, answer.head(), body.file, flow)
+    elif isinstance(body, JoinedStream) and not answer.is_chunked and not transport.get_extra_info("sslcontext"):
+        await _send_pieces(transport, answer.head(), body, flow)
     else:
         await _send_stream(transport, answer, body, flow)
 
@@ -103,13 +105,30 @@ async def _send_stream(transport: asyncio.Transport, answer: Answer, body: ByteS
         raise Bug(f"the body has {size} bytes where {body.length} were announced")
 
 
+async def _send_pieces(transport: asyncio.Transport, head: bytes, body: JoinedStream, flow: Flow) -> None:
+    """A file's worth after another, each as its kind allows."""
+    for piece in body.pieces():
+        if piece.file is not None:
+            await _send_file(transport, head, piece.file, flow)
+        else:
+            transport.write(head)
+            async for chunk in piece:
+                transport.write(chunk)
+                await flow.drain()
+        head = b""
+    if head:
+        transport.write(head)
+        await flow.drain()
+
+
 async def _send_file(transport: asyncio.Transport, head: bytes, file: FileRange, flow: Flow) -> None:
     """sendfile(2) on the transport's socket, once the transport has nothing left of its own to write."""
     source = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         low, high = transport.get_write_buffer_limits()
         transport.set_write_buffer_limits(0)
-        transport.write(head)
+        if head:
+            transport.write(head)
         await flow.drain()
         transport.set_write_buffer_limits(high, low)
         # A descriptor of its own, as a loop refuses to watch one that a transport owns.

@@ -1,6 +1,6 @@
 """Bytes that arrive over time, passed between layers without being copied whole."""
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 
 
@@ -70,3 +70,21 @@ class BytesStream(ByteStream):
 
 def stream_of(data: bytes) -> BytesStream:
     return BytesStream(data)
+
+
+class JoinedStream(ByteStream):
+    """Streams one after another, each made by `pieces` only when its turn has come; may be read again."""
+
+    def __init__(self, pieces: Callable[[], Iterator[ByteStream]], *, length: int) -> None:
+        super().__init__(_Joined(pieces), length=length)
+        self.pieces = pieces
+
+
+class _Joined:
+    def __init__(self, pieces: Callable[[], Iterator[ByteStream]]) -> None:
+        self._pieces = pieces
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self._pieces():
+            async for chunk in piece:
+                yield chunk

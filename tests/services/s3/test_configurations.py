@@ -5,22 +5,32 @@ import pytest
 from penstock.kernel.errors import ServiceError
 from penstock.services import s3
 
+POLICY = (
+    '{"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject",'
+    ' "Resource": "arn:aws:s3:::bucket/*"}]}'
+)
+
 
 @pytest.mark.parametrize(
     ("noun", "member", "value", "code"),
     [
-        ("BucketPolicy", "Policy", '{"Statement": [{}]}', "NoSuchBucketPolicy"),
+        ("BucketPolicy", "Policy", POLICY, "NoSuchBucketPolicy"),
         (
             "BucketWebsite",
             "WebsiteConfiguration",
             {"IndexDocument": {"Suffix": "index.html"}},
             "NoSuchWebsiteConfiguration",
         ),
-        ("BucketCors", "CORSConfiguration", {"CORSRules": []}, "NoSuchCORSConfiguration"),
+        (
+            "BucketCors",
+            "CORSConfiguration",
+            {"CORSRules": [{"AllowedMethods": ["GET"], "AllowedOrigins": ["*"]}]},
+            "NoSuchCORSConfiguration",
+        ),
         (
             "PublicAccessBlock",
             "PublicAccessBlockConfiguration",
-            {"BlockPublicAcls": True},
+            dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True),
             "NoSuchPublicAccessBlockConfiguration",
         ),
     ],

@@ -1,53 +1,33 @@
-"""What follows from a change: notifications sent, blobs collected."""
+"""What follows from a change: notifications sent, blobs collected; what follows from time: lifecycle rules applied."""
 
 from dataclasses import replace
-from typing import Any
-
-import orjson
 
 from penstock.framework.context import Context
 from penstock.framework.service import on_intent
-from penstock.kernel import arn
-from penstock.kernel.scope import Scope, service_principal
+from penstock.kernel.errors import Unavailable
 from penstock.services.s3 import events, state
+from penstock.services.s3.operations import bodies, lifecycle, sending
 from penstock.storage.outbox import Intent
 
 
 @on_intent(state.DELETE_BLOB)
 async def delete_blob(ctx: Context, intent: Intent) -> None:
-    await ctx.blobs.delete(str(intent.payload["blob"]))
+    """Raises Unavailable, to come back later, while someone still reads them."""
+    blobs = [str(blob) for blob in intent.payload.get("blobs") or [intent.payload.get("blob")]]  # type: ignore[attr-defined]
+    if bodies.is_read(ctx, blobs):
+        raise Unavailable("a blob to be deleted is being read")
+    for blob in blobs:
+        await ctx.blobs.delete(blob)
+
+
+@on_intent(lifecycle.RUN)
+async def run_lifecycle(ctx: Context, intent: Intent) -> None:
+    """Every midnight (UTC) for every bucket that has rules."""
+    await lifecycle.run(ctx, str(intent.payload["bucket"]))
 
 
 @on_intent(events.NOTIFY)
 async def notify(ctx: Context, intent: Intent) -> None:
     """Send one record to one destination, as S3 itself on behalf of the bucket."""
     request = replace(ctx.request, trace_id=str(intent.payload.get("trace_id") or ""))
-    await send(replace(ctx, request=request), dict(intent.payload))
-
-
-async def send(ctx: Context, payload: dict[str, Any]) -> None:
-    """Raises what the destination answers."""
-    bucket_arn = f"arn:aws:s3:::{payload['bucket']}"
-    principal = service_principal("s3.amazonaws.com", account_id=payload["account"], source_arn=bucket_arn)
-    service, record = payload["service"], payload["record"]
-    if service == "events":
-        entry = {"Source": "aws.s3", "DetailType": payload["type"], "Resources": [bucket_arn]}
-        entry["Detail"] = orjson.dumps(record).decode()
-        scope = Scope(payload["account"], payload["region"])
-        await ctx.call("events", "PutEvents", {"Entries": [entry]}, as_=principal, scope=scope)
-        return
-    target = arn.parse(payload["arn"])
-    body = orjson.dumps(record if payload.get("is_test") else {"Records": [record]})
-    scope = Scope(target.account_id, target.region)
-    params: dict[str, Any]
-    if service == "lambda":
-        operation = "Invoke"
-        params = {"FunctionName": payload["arn"], "InvocationType": "Event", "Payload": body}
-    elif service == "sqs":
-        operation = "SendMessage"
-        url = f"{ctx.endpoint}/{target.account_id}/{target.resource}"
-        params = {"QueueUrl": url, "MessageBody": body.decode()}
-    else:
-        operation = "Publish"
-        params = {"TopicArn": payload["arn"], "Subject": "Amazon S3 Notification", "Message": body.decode()}
-    await ctx.call(service, operation, params, as_=principal, scope=scope)
+    await sending.send(replace(ctx, request=request), dict(intent.payload))

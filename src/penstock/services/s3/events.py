@@ -34,7 +34,7 @@ _BRIDGE_REASONS = {
 
 def notify(tx: Transaction, ctx: Context, bucket: Bucket, event: str, version: Version, now_ms: int) -> None:
     """Write an intent for every destination that wants `event` (`ObjectCreated:Put`) of this key."""
-    config = state.find_config(tx, bucket.name, "notification")
+    config = state.config_of(tx, bucket, "notification")
     if not config:
         return
     for kind, (service, arn_member) in DESTINATIONS.items():

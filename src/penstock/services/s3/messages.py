@@ -105,18 +105,19 @@ def entity_too_large(size_max: int) -> ServiceError:
     return ServiceError("EntityTooLarge", text, status=400, fields={"MaxSizeAllowed": str(size_max)})
 
 
-def entity_too_small(part_number: int, size: int, size_min: int) -> ServiceError:
+def entity_too_small(part_number: int, etag: str, size: int, size_min: int) -> ServiceError:
     text = "Your proposed upload is smaller than the minimum allowed size"
-    fields = {"ProposedSize": str(size), "MinSizeAllowed": str(size_min), "PartNumber": str(part_number)}
+    fields = {"ETag": etag, "MinSizeAllowed": str(size_min), "PartNumber": str(part_number), "ProposedSize": str(size)}
     return ServiceError("EntityTooSmall", text, status=400, fields=fields)
 
 
-def invalid_part() -> ServiceError:
+def invalid_part(upload_id: str, number: int, etag: str) -> ServiceError:
     text = (
         "One or more of the specified parts could not be found.  The part may not have been uploaded, "
         "or the specified entity tag may not match the part's entity tag."
     )
-    return ServiceError("InvalidPart", text, status=400)
+    fields = {"UploadId": upload_id, "PartNumber": str(number), "ETag": etag}
+    return ServiceError("InvalidPart", text, status=400, fields=fields)
 
 
 def invalid_part_order() -> ServiceError:
@@ -131,6 +132,55 @@ def malformed_xml() -> ServiceError:
 
 def access_denied() -> ServiceError:
     return ServiceError("AccessDenied", "Access Denied", status=403)
+
+
+def access_denied_by_lock() -> ServiceError:
+    return ServiceError("AccessDenied", "Access Denied because object protected by object lock.", status=403)
+
+
+def acls_not_supported() -> ServiceError:
+    return ServiceError("AccessControlListNotSupported", "The bucket does not allow ACLs", status=400)
+
+
+def acl_with_ownership() -> ServiceError:
+    text = "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting"
+    return ServiceError("InvalidBucketAclWithObjectOwnership", text, status=400)
+
+
+def acl_with_public_block() -> ServiceError:
+    text = "Bucket cannot have public ACLs set with BlockPublicAccess enabled"
+    return ServiceError("InvalidBucketAclWithBlockPublicAccessError", text, status=400)
+
+
+def no_lock_configuration() -> ServiceError:
+    return invalid_request("Bucket is missing Object Lock Configuration")
+
+
+def invalid_bucket_state(text: str) -> ServiceError:
+    return ServiceError("InvalidBucketState", text, status=409)
+
+
+def invalid_object_state(storage_class: str) -> ServiceError:
+    text = "The operation is not valid for the object's storage class"
+    return ServiceError("InvalidObjectState", text, status=403, fields={"StorageClass": storage_class})
+
+
+def invalid_storage_class() -> ServiceError:
+    return ServiceError("InvalidStorageClass", "The storage class you specified is not valid", status=400)
+
+
+def method_not_allowed(method: str, resource: str) -> ServiceError:
+    text = "The specified method is not allowed against this resource."
+    return ServiceError("MethodNotAllowed", text, status=405, fields={"Method": method, "ResourceType": resource})
+
+
+def public_policy_blocked(principal: str, bucket: str) -> ServiceError:
+    text = (
+        f"User: {principal} is not authorized to perform: s3:PutBucketPolicy on resource: "
+        f'"arn:aws:s3:::{bucket}" because public policies are prevented by the BlockPublicPolicy setting in S3 Block '
+        "Public Access."
+    )
+    return ServiceError("AccessDenied", text, status=403)
 
 
 def malformed_policy(text: str) -> ServiceError:
@@ -182,3 +232,55 @@ def invalid_part_number(number: int, count: int) -> ServiceError:
 def not_implemented(what: str) -> ServiceError:
     text = f"A header you provided implies functionality that is not implemented: {what}"
     return ServiceError("NotImplemented", text, status=501)
+
+
+def no_such_lock(code: str, text: str, key: str) -> ServiceError:
+    return ServiceError(code, text, status=404, fields={"Key": key})
+
+
+def unresolvable_email(address: str) -> ServiceError:
+    text = "The email address you provided does not match any account on record."
+    return ServiceError("UnresolvableGrantByEmailAddress", text, status=400, fields={"EmailAddress": address})
+
+
+def unexpected_content() -> ServiceError:
+    return ServiceError("UnexpectedContent", "This request does not support content", status=400)
+
+
+def missing_security_header() -> ServiceError:
+    text = "Your request was missing a required header"
+    return ServiceError("MissingSecurityHeader", text, status=400, fields={"MissingHeaderName": "x-amz-acl"})
+
+
+def malformed_acl() -> ServiceError:
+    text = "The XML you provided was not well-formed or did not validate against our published schema"
+    return ServiceError("MalformedACLError", text, status=400)
+
+
+def copy_of_marker() -> ServiceError:
+    return invalid_request("The source of a copy request may not specifically refer to a delete marker by version id.")
+
+
+def checksum_type_mismatch(expected: str, actual: str) -> ServiceError:
+    return invalid_request(
+        f"Checksum Type mismatch occurred, expected checksum Type: {expected}, actual checksum Type: {actual}"
+    )
+
+
+def checksum_of_part_missing(algorithm: str, number: int) -> ServiceError:
+    return invalid_request(
+        f"The upload was created using a {algorithm} checksum. The complete request must include the checksum for "
+        f"each part. It was missing for part {number} in the request."
+    )
+
+
+def checksum_mode_differs(kind: str) -> ServiceError:
+    return invalid_request(
+        f"The upload was created using the {kind} checksum mode. The complete request must use the same checksum mode."
+    )
+
+
+def size_differs(stated: int, computed: int) -> ServiceError:
+    return invalid_request(
+        f"The provided 'x-amz-mp-object-size' header value {stated} does not match what was computed: {computed}"
+    )

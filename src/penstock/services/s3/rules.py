@@ -23,12 +23,29 @@ STORED_HEADERS = (
     "Expires",
     "StorageClass",
     "WebsiteRedirectLocation",
-    "ServerSideEncryption",
-    "SSEKMSKeyId",
-    "ObjectLockMode",
-    "ObjectLockLegalHoldStatus",
 )
-RESPONSE_OVERRIDES = ("ContentType", "CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage")
+STORAGE_CLASSES = (
+    "STANDARD",
+    "REDUCED_REDUNDANCY",
+    "STANDARD_IA",
+    "ONEZONE_IA",
+    "INTELLIGENT_TIERING",
+    "GLACIER",
+    "DEEP_ARCHIVE",
+    "GLACIER_IR",
+    "OUTPOSTS",
+    "SNOW",
+    "EXPRESS_ONEZONE",
+)
+ARCHIVED = ("GLACIER", "DEEP_ARCHIVE")
+RESPONSE_OVERRIDES = (
+    "ContentType",
+    "CacheControl",
+    "ContentDisposition",
+    "ContentEncoding",
+    "ContentLanguage",
+    "Expires",
+)
 
 
 def check_bucket_name(name: str) -> None:
@@ -113,6 +130,13 @@ def check_write_conditions(current: Version | None, req: dict[str, Any]) -> None
             raise messages.no_such_key(req["Key"])
         if not matches(req["IfMatch"], current.etag):
             raise messages.precondition_failed("If-Match")
+
+
+def check_readable(version: Version, now_ms: int) -> None:
+    """Raises InvalidObjectState (403) for an archived object that isn't restored."""
+    storage_class = version.headers.get("StorageClass", "")
+    if storage_class in ARCHIVED and version.restored_until_ms <= now_ms:
+        raise messages.invalid_object_state(storage_class)
 
 
 def matches(condition: str, etag: str) -> bool:

@@ -6,12 +6,13 @@
 ("s3", "current", bucket, key)      Version that a plain GET sees, delete markers included
 ("s3", "older", bucket, key, -order)  versions behind it, newest first
 ("s3", "data", id)                  bytes of a small body
+("s3", "secret")                    what the keys of encrypted bytes are made of
 ("s3", "upload", bucket, key, id)   Upload; ("s3", "part", id, number): Part
 """
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import orjson
@@ -22,11 +23,15 @@ from penstock.storage.transactions import ReadTransaction, Transaction
 
 DELETE_BLOB = "s3.delete_blob"
 NULL = "null"
+_BLOBS_AT_ONCE = 500
 
 
 @dataclass(slots=True)
 class Bucket:
-    """`versioning` is "" until it is first set, then Enabled or Suspended."""
+    """`versioning` is "" until it is first set, then Enabled or Suspended.
+
+    configs   the kinds of configuration that are set, so that a put needn't look for them; None: not known
+    """
 
     name: str
     account_id: str
@@ -34,6 +39,7 @@ class Bucket:
     created_ms: int
     versioning: str = ""
     has_object_lock: bool = False
+    configs: list[str] | None = None
 
 
 @dataclass(slots=True)
@@ -46,14 +52,24 @@ class Content:
     data_id: str = ""
     checksums: dict[str, str] = field(default_factory=dict)
     checksum_type: str = "FULL_OBJECT"
+    salt: str = ""
 
 
 @dataclass(slots=True)
 class Version:
     """An object version or delete marker. `headers` are the members that GET gives back as they came.
 
-    parts   (number, size, checksums) of a multipart upload
-    order   grows with every change of the key; also the sequencer of its event
+    parts    (number, size, checksums) of a multipart upload
+    blobs    where each part's bytes are, "" for an empty one; then `blob_id` is empty
+    order    grows with every change of the key; also the sequencer of its event
+    sealed   (size, salt) of each run of encrypted bytes; empty where they lie as they are
+    grants   an ACL that isn't canned
+    lock_until_ms, lock_mode, has_legal_hold      what keeps the version from being deleted
+    restored_until_ms    how long a restored copy of an archived object can be read
+    replicated           ReplicationStatus
+    owner    the account that owns the object where that isn't the bucket's
+    upload_id        the multipart upload that it came by
+    became_old_ms    when another version took its place
     """
 
     key: str
@@ -64,6 +80,7 @@ class Version:
     order: int = 0
     blob_id: str = ""
     data_id: str = ""
+    blobs: list[str] = field(default_factory=list)
     is_delete_marker: bool = False
     headers: dict[str, str] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
@@ -72,6 +89,16 @@ class Version:
     checksum_type: str = "FULL_OBJECT"
     parts: list[tuple[int, int, dict[str, str]]] = field(default_factory=list)
     acl: str = "private"
+    grants: list[dict[str, Any]] = field(default_factory=list)
+    sealed: list[tuple[int, str]] = field(default_factory=list)
+    lock_mode: str = ""
+    lock_until_ms: int = 0
+    has_legal_hold: bool = False
+    restored_until_ms: int = 0
+    replicated: str = ""
+    owner: str = ""
+    upload_id: str = ""
+    became_old_ms: int = 0
 
 
 @dataclass(slots=True)
@@ -85,6 +112,10 @@ class Upload:
     algorithm: str = ""
     checksum_type: str = ""
     acl: str = "private"
+    grants: list[dict[str, Any]] = field(default_factory=list)
+    lock: dict[str, Any] = field(default_factory=dict)
+    is_algorithm_named: bool = True
+    owner: str = ""
 
 
 @dataclass(slots=True)
@@ -136,13 +167,45 @@ def find_config(tx: ReadTransaction, bucket: str, kind: str) -> Any:
     return None if value is None else orjson.loads(value)
 
 
+def config_of(tx: ReadTransaction, bucket: Bucket, kind: str) -> Any:
+    """`find_config`, without a look where the bucket says that there is none."""
+    if bucket.configs is not None and kind not in bucket.configs:
+        return None
+    return find_config(tx, bucket.name, kind)
+
+
 def put_config(tx: Transaction, bucket: str, kind: str, members: Any) -> None:
-    tx.put(("s3", "config", bucket, kind), orjson.dumps(members))
+    tx.put(("s3", "config", bucket, kind), orjson.dumps(members, option=orjson.OPT_UTC_Z))
+    _note_config(tx, bucket, kind, is_set=True)
+
+
+def delete_config(tx: Transaction, bucket: str, kind: str) -> None:
+    tx.delete(("s3", "config", bucket, kind))
+    _note_config(tx, bucket, kind, is_set=False)
+
+
+def _note_config(tx: Transaction, name: str, kind: str, *, is_set: bool) -> None:
+    bucket = find_bucket(tx, name)
+    if bucket is None or bucket.configs is None or (kind in bucket.configs) == is_set:
+        return
+    bucket.configs = sorted({*bucket.configs, kind} if is_set else set(bucket.configs) - {kind})
+    put_bucket(tx, bucket)
 
 
 def find_current(tx: ReadTransaction, bucket: str, key: str) -> Version | None:
     value = tx.get(("s3", "current", bucket, key))
     return Version(**orjson.loads(value)) if value else None
+
+
+_VERSION_DEFAULTS = [(item.name, item.default) for item in fields(Version)]
+
+
+def dump_version(version: Version) -> bytes:
+    """Without what is as it would be anyway: a listing reads a thousand of these."""
+    members = {
+        name: value for name, default in _VERSION_DEFAULTS if (value := getattr(version, name)) and value != default
+    }
+    return orjson.dumps(members)
 
 
 def read_version(value: bytes) -> Version:
@@ -170,19 +233,20 @@ def put_current(tx: Transaction, bucket: Bucket, version: Version, now_ms: int) 
         if before.version_id == version.version_id:
             free(tx, before, now_ms)
         else:
-            tx.put(("s3", "older", bucket.name, before.key, -before.order), orjson.dumps(before))
+            before.became_old_ms = now_ms
+            tx.put(("s3", "older", bucket.name, before.key, -before.order), dump_version(before))
             if version.version_id == NULL:
                 _drop_older(tx, bucket.name, version.key, NULL, now_ms)
-    tx.put(("s3", "current", bucket.name, version.key), orjson.dumps(version))
+    tx.put(("s3", "current", bucket.name, version.key), dump_version(version))
 
 
 def rewrite(tx: Transaction, bucket: str, version: Version) -> None:
     """Write back a version whose tags or ACL changed, where it is."""
     current = find_current(tx, bucket, version.key)
     if current is not None and current.version_id == version.version_id:
-        tx.put(("s3", "current", bucket, version.key), orjson.dumps(version))
+        tx.put(("s3", "current", bucket, version.key), dump_version(version))
     else:
-        tx.put(("s3", "older", bucket, version.key, -version.order), orjson.dumps(version))
+        tx.put(("s3", "older", bucket, version.key, -version.order), dump_version(version))
 
 
 def delete_version(tx: Transaction, bucket: str, version: Version, now_ms: int) -> None:
@@ -193,7 +257,9 @@ def delete_version(tx: Transaction, bucket: str, version: Version, now_ms: int) 
         return
     free(tx, current, now_ms)
     for key, value in tx.range(("s3", "older", bucket, version.key), limit=1):
-        tx.put(("s3", "current", bucket, version.key), value)
+        newest = read_version(value)
+        newest.became_old_ms = 0
+        tx.put(("s3", "current", bucket, version.key), dump_version(newest))
         tx.delete(key)
         return
     tx.delete(("s3", "current", bucket, version.key))
@@ -211,9 +277,12 @@ def free(tx: Transaction, content: Version | Content, now_ms: int) -> None:
     """Drop the bytes behind a version or a part: small ones now, a blob once its readers have gone."""
     if content.data_id:
         tx.delete(("s3", "data", content.data_id))
-    if content.blob_id:
-        due_ms = now_ms + limits.BLOB_GRACE_MS
-        outbox.add(tx, DELETE_BLOB, {"blob": content.blob_id}, due_ms=due_ms, id=content.blob_id)
+    blobs = [content.blob_id] if content.blob_id else []
+    if isinstance(content, Version):
+        blobs += [blob for blob in content.blobs if blob]
+    for first in range(0, len(blobs), _BLOBS_AT_ONCE):
+        some = blobs[first : first + _BLOBS_AT_ONCE]
+        outbox.add(tx, DELETE_BLOB, {"blobs": some}, due_ms=now_ms + limits.BLOB_GRACE_MS, id=some[0])
 
 
 def get_upload(tx: ReadTransaction, bucket: str, key: str, upload_id: str) -> Upload:
@@ -235,8 +304,9 @@ def put_part(tx: Transaction, upload_id: str, part: Part, now_ms: int) -> None:
     tx.put(key, orjson.dumps(part))
 
 
-def parts(tx: ReadTransaction, upload_id: str) -> list[Part]:
-    return [_read_part(value) for _, value in tx.range(("s3", "part", upload_id))]
+def parts(tx: ReadTransaction, upload_id: str, *, after: int = 0, limit: int | None = None) -> list[Part]:
+    root = ("s3", "part", upload_id)
+    return [_read_part(value) for _, value in tx.range(root, begin=(*root, after + 1), limit=limit)]
 
 
 def _read_part(value: bytes) -> Part:
@@ -248,10 +318,13 @@ def uploads(tx: ReadTransaction, bucket: str) -> list[Upload]:
     return [Upload(**orjson.loads(value)) for _, value in tx.range(("s3", "upload", bucket))]
 
 
-def drop_upload(tx: Transaction, bucket: str, upload: Upload, now_ms: int) -> None:
-    """Abort: the parts' bytes go too."""
+def drop_upload(
+    tx: Transaction, bucket: str, upload: Upload, now_ms: int, *, kept: frozenset[str] = frozenset()
+) -> None:
+    """Abort or complete: the parts' bytes go too, but for the blobs that are `kept`."""
     for part in parts(tx, upload.id):
-        free(tx, part.content, now_ms)
+        if part.content.blob_id not in kept:
+            free(tx, part.content, now_ms)
     delete_upload(tx, bucket, upload)
 
 

@@ -3,18 +3,23 @@
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from penstock.engines.checksums import ALGORITHMS, checksum
 from penstock.framework.context import Context
 from penstock.kernel.errors import ServiceError
-from penstock.kernel.streams import ByteStream, StreamTooLong, stream_of
+from penstock.kernel.streams import ByteStream, JoinedStream, StreamTooLong, stream_of
 from penstock.services.s3 import limits, messages
+from penstock.services.s3.operations.encryption import Sealing
 from penstock.services.s3.state import Content, Version
 from penstock.storage.blobs import Digest
 from penstock.storage.transactions import ReadTransaction, Transaction
+
+NOT_SEALED = Sealing()
+_READING = "s3.reading"
 
 
 @dataclass(slots=True)
@@ -34,20 +39,31 @@ def _md5() -> Digest:
 
 
 async def receive(
-    ctx: Context, req: dict[str, Any], *, default_algorithm: str = "", inline_max: int = limits.INLINE_BYTES_MAX
+    ctx: Context,
+    req: dict[str, Any],
+    *,
+    default_algorithm: str = "",
+    also: str = "",
+    inline_max: int = limits.INLINE_BYTES_MAX,
+    sealing: Sealing = NOT_SEALED,
 ) -> Received:
-    """Store the Body member and verify what the caller said of it. A refused body leaves nothing."""
+    """Store the Body member and verify what the caller said of it. A refused body leaves nothing.
+
+    `also` is computed beside what the caller names, `default_algorithm` only where it names nothing.
+    """
     body = req.get("Body")
     stream = body if isinstance(body, ByteStream) else stream_of(body or b"")
     algorithm = checksum_algorithm(req) or default_algorithm
     makers: dict[str, Callable[[], Digest]] = {"md5": _md5}
-    if algorithm:
-        makers[algorithm] = lambda: checksum(algorithm)
-    received, digests = await _take(ctx, stream, makers, inline_max)
+    algorithms = [name for name in dict.fromkeys((algorithm, also)) if name]
+    for name in algorithms:
+        makers[name] = partial(checksum, name)
+    salt = sealing.new_salt(ctx)
+    received, digests = await _take(ctx, stream, makers, inline_max, sealing.sealer(salt))
     content = received.content
+    content.salt = salt
     content.etag = digests["md5"].hex()
-    if algorithm:
-        content.checksums = {f"Checksum{algorithm}": base64.b64encode(digests[algorithm]).decode()}
+    content.checksums = {f"Checksum{name}": base64.b64encode(digests[name]).decode() for name in algorithms}
     try:
         _verify(req, stream, content, digests["md5"])
     except ServiceError:
@@ -63,7 +79,11 @@ async def discard(ctx: Context, received: Received) -> None:
 
 
 async def _take(
-    ctx: Context, stream: ByteStream, makers: dict[str, Callable[[], Digest]], inline_max: int
+    ctx: Context,
+    stream: ByteStream,
+    makers: dict[str, Callable[[], Digest]],
+    inline_max: int,
+    seal: Callable[[bytes], bytes] | None,
 ) -> tuple[Received, dict[str, bytes]]:
     if stream.length is not None and stream.length <= inline_max:
         data = await stream.read(bytes_max=inline_max)
@@ -73,9 +93,9 @@ async def _take(
             running.update(data)
             digests[name] = running.digest()
         data_id = ctx.entropy.token_hex(12) if data else ""
-        return Received(Content(len(data), "", data_id=data_id), data), digests
+        return Received(Content(len(data), "", data_id=data_id), seal(data) if seal else data), digests
     try:
-        blob = await ctx.blobs.put(stream, digests=makers, bytes_max=limits.PUT_BYTES_MAX.value)
+        blob = await ctx.blobs.put(stream, digests=makers, bytes_max=limits.PUT_BYTES_MAX.value, seal=seal)
     except StreamTooLong:
         raise messages.entity_too_large(limits.PUT_BYTES_MAX.value) from None
     return Received(Content(blob.size, "", blob_id=blob.id)), blob.digests
@@ -128,8 +148,48 @@ def read_data(tx: ReadTransaction, version: Version) -> bytes:
 
 
 def give(ctx: Context, version: Version, data: bytes, offset: int, length: int) -> ByteStream:
-    if not version.blob_id:
-        return stream_of(data if length == len(data) else data[offset : offset + length])
+    """The bytes as they lie: see `encryption.unsealed`."""
     if length == 0:
         return stream_of(b"")
-    return ctx.blobs.open(version.blob_id, offset=offset, length=length)
+    if version.blob_id:
+        return ctx.blobs.open(version.blob_id, offset=offset, length=length)
+    if not version.blobs:
+        return stream_of(data if length == len(data) else data[offset : offset + length])
+    spans = _spans(version, offset, length)
+    if len(spans) == 1:
+        blob_id, at, size = spans[0]
+        return ctx.blobs.open(blob_id, offset=at, length=size)
+    return JoinedStream(lambda: _pieces(ctx, spans), length=length)
+
+
+def _spans(version: Version, offset: int, length: int) -> list[tuple[str, int, int]]:
+    """(blob, offset in it, length) of a range of an object in parts."""
+    spans = []
+    for blob_id, (_, size, _) in zip(version.blobs, version.parts, strict=True):
+        if offset < size and length:
+            taken = min(size - offset, length)
+            spans.append((blob_id, offset, taken))
+            length -= taken
+        offset = max(offset - size, 0)
+    return spans
+
+
+def _pieces(ctx: Context, spans: list[tuple[str, int, int]]) -> Iterator[ByteStream]:
+    """Each blob's range in its turn; until the last has been taken none of them is deleted (`is_read`)."""
+    reading: dict[str, int] = ctx.platform.volatile.setdefault(_READING, {})
+    for blob_id, _, _ in spans:
+        reading[blob_id] = reading.get(blob_id, 0) + 1
+    try:
+        for blob_id, at, size in spans:
+            yield ctx.blobs.open(blob_id, offset=at, length=size)
+    finally:
+        for blob_id, _, _ in spans:
+            reading[blob_id] -= 1
+            if not reading[blob_id]:
+                del reading[blob_id]
+
+
+def is_read(ctx: Context, blobs: list[str]) -> bool:
+    """Whether someone is on the way through an object that these are parts of."""
+    reading = ctx.platform.volatile.get(_READING) or {}
+    return any(blob in reading for blob in blobs)

@@ -5,6 +5,7 @@ from typing import Any
 from penstock.framework.context import Context
 from penstock.framework.service import operation
 from penstock.services.s3 import messages, rules, state
+from penstock.services.s3.operations import acls
 from penstock.services.s3.state import Bucket
 from penstock.storage.transactions import ReadTransaction, Transaction
 
@@ -17,7 +18,8 @@ async def create_bucket(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     name = req["Bucket"]
     rules.check_bucket_name(name)
     region = _region_for(ctx, req)
-    bucket = Bucket(name, ctx.scope.account_id, region, ctx.clock.now_ms())
+    bucket = Bucket(name, ctx.scope.account_id, region, ctx.clock.now_ms(), configs=[])
+    acls.check_new_bucket(req)
     if req.get("ObjectLockEnabledForBucket"):
         bucket.has_object_lock, bucket.versioning = True, "Enabled"
 
@@ -25,8 +27,10 @@ async def create_bucket(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
         existing = state.find_bucket(tx, name)
         if existing is None:
             state.put_bucket(tx, bucket)
-            if req.get("ACL"):
-                state.put_config(tx, name, "acl", req["ACL"])
+            acls.keep_bucket_acl(tx, name, req)
+            if req.get("ObjectOwnership"):
+                controls = {"Rules": [{"ObjectOwnership": req["ObjectOwnership"]}]}
+                state.put_config(tx, name, "ownership", controls)
         elif existing.account_id != ctx.scope.account_id:
             raise messages.bucket_exists(name)
         elif existing.region != _US_EAST_1 or region != _US_EAST_1:
@@ -118,6 +122,10 @@ async def put_bucket_versioning(ctx: Context, req: dict[str, Any]) -> None:
 
     def change(tx: Transaction) -> None:
         bucket = state.bucket_of(tx, req)
+        if bucket.has_object_lock and status != "Enabled":
+            raise messages.invalid_bucket_state(
+                "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed."
+            )
         bucket.versioning = status
         state.put_bucket(tx, bucket)
 

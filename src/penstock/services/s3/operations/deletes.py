@@ -6,6 +6,7 @@ from penstock.framework.context import Context
 from penstock.framework.service import operation
 from penstock.kernel.errors import ServiceError
 from penstock.services.s3 import events, limits, messages, rules, state
+from penstock.services.s3.operations import locks
 from penstock.services.s3.operations.objects import new_version_id
 from penstock.services.s3.state import Bucket, Version
 from penstock.storage.transactions import Transaction
@@ -34,6 +35,7 @@ def _delete(tx: Transaction, ctx: Context, bucket: Bucket, req: dict[str, Any], 
     if version_id is not None:
         if version is None:
             return {"VersionId": version_id}
+        locks.check_deletable(version, now_ms, is_bypassing=bool(req.get("BypassGovernanceRetention")))
         state.delete_version(tx, bucket.name, version, now_ms)
         _tell(tx, ctx, bucket, version, now_ms)
         return {"VersionId": version_id, **({"DeleteMarker": True} if version.is_delete_marker else {})}
@@ -66,9 +68,10 @@ async def delete_objects(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
         errors: list[dict[str, Any]] = []
         for item in wanted:
             named = {name: item[name] for name in ("Key", "VersionId") if item.get(name)}
-            condition = {"IfMatch": item["ETag"]} if item.get("ETag") else {}
+            given = {"IfMatch": item["ETag"]} if item.get("ETag") else {}
+            given |= {"BypassGovernanceRetention": req.get("BypassGovernanceRetention")}
             try:
-                done = _delete(tx, ctx, bucket, named | condition, now_ms)
+                done = _delete(tx, ctx, bucket, named | given, now_ms)
             except ServiceError as error:
                 errors.append({**named, "Code": error.code, "Message": error.message})
                 continue

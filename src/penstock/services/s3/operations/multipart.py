@@ -1,70 +1,133 @@
-"""Objects uploaded in parts."""
+"""Objects uploaded in parts: begun, filled, completed or given up.
+
+A completed object keeps its parts' blobs: completing moves no bytes.
+"""
 
 import base64
+import re
 from typing import Any
 
 from penstock.engines import checksums
+from penstock.engines.checksums import DEFAULT_ALGORITHM
 from penstock.framework.context import Context
 from penstock.framework.service import operation
 from penstock.kernel.errors import ServiceError
 from penstock.services.s3 import limits, messages, rules, state
-from penstock.services.s3.operations import bodies
-from penstock.services.s3.operations.buckets import owner
+from penstock.services.s3.operations import bodies, encryption, expiry
 from penstock.services.s3.operations.copies import read_source
-from penstock.services.s3.operations.objects import commit, described, written_members
+from penstock.services.s3.operations.objects import commit, described, place, written_members
 from penstock.services.s3.state import Bucket, Part, Upload, Version
 from penstock.storage.transactions import ReadTransaction, Transaction
 
 NO_INLINE = -1
-"""Parts are always blobs, so that completing is joining."""
+"""Parts are always blobs, so that completing is naming."""
+
+_COPY_RANGE = re.compile(r"bytes=(\d+)-(\d+)")
+_SEALED = "is_sealed"
 
 
 @operation
 async def create_multipart_upload(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     rules.check_key(req["Key"])
     version = described(req)
-    algorithm = bodies.checksum_algorithm(req)
-    kind = req.get("ChecksumType") or ("FULL_OBJECT" if algorithm == "CRC64NVME" else "COMPOSITE")
-    if algorithm.startswith("SHA") and kind == "FULL_OBJECT":
-        raise messages.invalid_request(
-            f"The FULL_OBJECT checksum type cannot be used with the {algorithm.lower()} checksum algorithm."
-        )
+    named = bodies.checksum_algorithm(req)
+    algorithm = named or DEFAULT_ALGORITHM
+    kind = _checksum_type(req.get("ChecksumType"), named, algorithm)
+    sealing = await place(ctx, req, version)
     upload = Upload(
         ctx.entropy.token_hex(32), version.key, ctx.clock.now_ms(), version.headers, version.metadata, version.tags
     )
-    upload.algorithm, upload.checksum_type, upload.acl = algorithm, kind, version.acl
-    await ctx.store.transact(lambda tx: state.put_upload(tx, state.bucket_of(tx, req).name, upload))
-    answer = {"Bucket": req["Bucket"], "Key": upload.key, "UploadId": upload.id, "ServerSideEncryption": "AES256"}
-    return answer | ({"ChecksumAlgorithm": algorithm, "ChecksumType": kind} if algorithm else {})
+    if sealing.secret:
+        upload.headers[_SEALED] = "1"
+    upload.lock = {"mode": version.lock_mode, "until_ms": version.lock_until_ms, "hold": version.has_legal_hold}
+    upload.algorithm, upload.checksum_type, upload.is_algorithm_named = algorithm, kind, bool(named)
+    upload.acl, upload.grants = version.acl, version.grants
+
+    def write(tx: Transaction) -> dict[str, str]:
+        bucket = state.bucket_of(tx, req)
+        upload.owner = "" if ctx.principal.account_id == bucket.account_id else ctx.principal.account_id
+        state.put_upload(tx, bucket.name, upload)
+        return expiry.abort_members(tx, bucket, upload)
+
+    aborting = await ctx.store.transact(write)
+    answer = {"Bucket": req["Bucket"], "Key": upload.key, "UploadId": upload.id, **sealing.members, **aborting}
+    return answer | ({"ChecksumAlgorithm": named, "ChecksumType": kind} if named else {})
+
+
+def _checksum_type(asked: str | None, named: str, algorithm: str) -> str:
+    """COMPOSITE or FULL_OBJECT: what is asked for, where the algorithm can do it."""
+    if asked and not named:
+        raise messages.invalid_request(
+            "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header."
+        )
+    if asked not in (None, "COMPOSITE", "FULL_OBJECT"):
+        raise messages.invalid_request("Value for x-amz-checksum-type header is invalid.")
+    kind = asked or ("FULL_OBJECT" if algorithm in ("CRC64NVME", "") else "COMPOSITE")
+    is_possible = not algorithm.startswith("SHA") if kind == "FULL_OBJECT" else algorithm != "CRC64NVME"
+    if not is_possible:
+        raise messages.invalid_request(
+            f"The {kind} checksum type cannot be used with the {algorithm.lower()} checksum algorithm."
+        )
+    return kind
 
 
 @operation
 async def upload_part(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    part = await _store_part(ctx, req)
-    return {"ETag": f'"{part.content.etag}"', "ServerSideEncryption": "AES256", **part.content.checksums}
+    upload, part = await _store_part(ctx, req)
+    return {"ETag": f'"{part.content.etag}"', **_sealed_members(upload), **_told(req, upload, part)}
 
 
 @operation
 async def upload_part_copy(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     source_bucket, source, data = await read_source(ctx, req)
     offset, length = 0, source.size
-    if req.get("CopySourceRange"):
-        wanted = rules.byte_range(req["CopySourceRange"], source.size)
-        if wanted is None:
-            text = "The x-amz-copy-source-range value must be of the form bytes=first-last"
-            raise messages.invalid_argument(text, "x-amz-copy-source-range", req["CopySourceRange"])
-        offset, length = wanted
+    if req.get("CopySourceRange") is not None:
+        offset, length = _copy_range(req["CopySourceRange"], source.size)
+    if length > limits.PUT_BYTES_MAX.value:
+        raise messages.invalid_request(
+            "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120"
+        )
     body = bodies.give(ctx, source, data, offset, length)
-    named = {name: req[name] for name in ("Bucket", "Key", "UploadId", "PartNumber")}
-    part = await _store_part(ctx, named | {"Body": body})
-    result = {"ETag": f'"{part.content.etag}"', "LastModified": rules.when(part.modified_ms), **part.content.checksums}
-    answer: dict[str, Any] = {"CopyPartResult": result, "ServerSideEncryption": "AES256"}
+    plain = await encryption.unsealed(ctx, source, body, req, offset=offset, prefix="CopySource")
+    upload, part = await _store_part(ctx, req | {"Body": plain})
+    result = {"ETag": f'"{part.content.etag}"', "LastModified": rules.when(part.modified_ms)}
+    answer: dict[str, Any] = {
+        "CopyPartResult": result | _told(req, upload, part),
+        **_sealed_members(upload),
+    }
     if source_bucket.versioning:
         answer["CopySourceVersionId"] = source.version_id
     return answer
 
 
-async def _store_part(ctx: Context, req: dict[str, Any]) -> Part:
+def _copy_range(text: str, size: int) -> tuple[int, int]:
+    """(offset, length). Raises InvalidArgument (400) for another form, InvalidRange (416) past the source's end."""
+    match = _COPY_RANGE.fullmatch(text)
+    first, last = (int(match[1]), int(match[2])) if match else (1, 0)
+    if first > last:
+        raise messages.invalid_argument(
+            "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the "
+            "zero-based offsets of the first and last bytes to copy",
+            "x-amz-copy-source-range",
+            text,
+        )
+    if last >= size:
+        raise messages.invalid_range(text, size)
+    return first, last - first + 1
+
+
+def _sealed_members(upload: Upload) -> dict[str, Any]:
+    return {name: upload.headers[name] for name in encryption.ANSWERED if name in upload.headers}
+
+
+def _told(req: dict[str, Any], upload: Upload, part: Part) -> dict[str, str]:
+    """The checksums that the caller hears of: not those that only we wanted."""
+    named = bodies.checksum_algorithm(req) or (upload.algorithm if upload.is_algorithm_named else "")
+    sums = part.content.checksums
+    return {f"Checksum{named}": sums[f"Checksum{named}"]} if f"Checksum{named}" in sums else {}
+
+
+async def _store_part(ctx: Context, req: dict[str, Any]) -> tuple[Upload, Part]:
     number = int(req["PartNumber"])
     if not 1 <= number <= limits.PARTS_MAX.value:
         text = "Part number must be an integer between 1 and 10000, inclusive"
@@ -74,7 +137,11 @@ async def _store_part(ctx: Context, req: dict[str, Any]) -> Part:
         return state.get_upload(tx, state.bucket_of(tx, req).name, req["Key"], req["UploadId"])
 
     upload = await ctx.store.read(look)
-    received = await bodies.receive(ctx, req, default_algorithm=upload.algorithm, inline_max=NO_INLINE)
+    given = bodies.checksum_algorithm(req)
+    if given and upload.is_algorithm_named and given != upload.algorithm:
+        raise messages.checksum_type_mismatch(upload.algorithm.lower(), given.lower())
+    sealing = await encryption.plan_part(ctx, req, upload.headers)
+    received = await bodies.receive(ctx, req, also=upload.algorithm, inline_max=NO_INLINE, sealing=sealing)
     now_ms = ctx.clock.now_ms()
     part = Part(number, now_ms, received.content)
 
@@ -87,43 +154,43 @@ async def _store_part(ctx: Context, req: dict[str, Any]) -> Part:
     except ServiceError:
         await bodies.discard(ctx, received)
         raise
-    return part
+    return upload, part
 
 
 @operation
 async def complete_multipart_upload(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    def look(tx: ReadTransaction) -> tuple[Upload, list[Part]]:
-        bucket = state.bucket_of(tx, req)
-        upload = state.get_upload(tx, bucket.name, req["Key"], req["UploadId"])
-        rules.check_write_conditions(state.find_current(tx, bucket.name, upload.key), req)
-        return upload, state.parts(tx, upload.id)
-
-    upload, stored = await ctx.store.read(look)
-    parts = _chosen(req, stored)
-    version = _joined(upload, parts, req)
-    blob = await ctx.blobs.concat([part.content.blob_id for part in parts])
-    version.blob_id = blob.id
+    """Name the listed parts as one object; the others are dropped. Asking again for what is done answers it again."""
     now_ms = ctx.clock.now_ms()
 
-    def write(tx: Transaction) -> Bucket:
-        current = look(tx)[0]
-        state.drop_upload(tx, req["Bucket"], current, now_ms)
-        return commit(tx, ctx, req, version, "ObjectCreated:CompleteMultipartUpload", now_ms)
+    def write(tx: Transaction) -> tuple[Bucket, Version, dict[str, str]]:
+        bucket = state.bucket_of(tx, req)
+        done = _find_done(tx, bucket, req)
+        if done is not None:
+            return bucket, done, {}
+        upload = state.get_upload(tx, bucket.name, req["Key"], req["UploadId"])
+        encryption.check_completer(upload.headers, req)
+        version = _joined(upload, _chosen(req, upload, state.parts(tx, upload.id)), req)
+        commit(tx, ctx, req, version, "ObjectCreated:CompleteMultipartUpload", now_ms)
+        state.drop_upload(tx, bucket.name, upload, now_ms, kept=frozenset(version.blobs) | {version.blob_id})
+        return bucket, version, expiry.expiration_of(tx, bucket, version)
 
-    try:
-        bucket = await ctx.store.transact(write)
-    except ServiceError:
-        await ctx.blobs.delete(blob.id)
-        raise
-    answer = {"Bucket": bucket.name, "Key": upload.key, "Location": f"{ctx.endpoint}/{bucket.name}/{upload.key}"}
+    bucket, version, expiration = await ctx.store.transact(write)
+    location = f"{ctx.endpoint}/{bucket.name}/{rules.encoded(version.key, {'EncodingType': 'url'})}"
+    answer = {"Bucket": bucket.name, "Key": version.key, "Location": location, **expiration}
     answer |= written_members(bucket, version) | version.checksums
     return answer | ({"ChecksumType": version.checksum_type} if version.checksums else {})
 
 
-def _chosen(req: dict[str, Any], stored: list[Part]) -> list[Part]:
+def _find_done(tx: ReadTransaction, bucket: Bucket, req: dict[str, Any]) -> Version | None:
+    """The object that this very upload became, while it is still the current one."""
+    current = state.find_current(tx, bucket.name, req["Key"])
+    return current if current is not None and current.upload_id == req["UploadId"] else None
+
+
+def _chosen(req: dict[str, Any], upload: Upload, stored: list[Part]) -> list[Part]:
     """The parts that the caller lists, checked for order, tags, checksums and size."""
     listed = (req.get("MultipartUpload") or {}).get("Parts") or []
-    if not listed:
+    if not listed or len(listed) > limits.PARTS_MAX.value or any("PartNumber" not in item for item in listed):
         raise messages.malformed_xml()
     by_number = {part.number: part for part in stored}
     numbers = [int(item["PartNumber"]) for item in listed]
@@ -132,30 +199,49 @@ def _chosen(req: dict[str, Any], stored: list[Part]) -> list[Part]:
     chosen = []
     for item, number in zip(listed, numbers, strict=True):
         part = by_number.get(number)
-        if part is None or str(item.get("ETag", "")).strip('"') != part.content.etag:
-            raise messages.invalid_part()
+        etag = str(item.get("ETag") or "").strip('"')
+        if part is None or etag != part.content.etag:
+            raise messages.invalid_part(req["UploadId"], number, etag)
         if any(item.get(name, value) != value for name, value in part.content.checksums.items()):
-            raise messages.invalid_part()
+            raise messages.invalid_part(req["UploadId"], number, etag)
+        is_needed = upload.is_algorithm_named and upload.checksum_type == "COMPOSITE"
+        if is_needed and f"Checksum{upload.algorithm}" not in item:
+            raise messages.checksum_of_part_missing(upload.algorithm.lower(), number)
         chosen.append(part)
     for part in chosen[:-1]:
         if part.content.size < limits.PART_BYTES_MIN.value:
-            raise messages.entity_too_small(part.number, part.content.size, limits.PART_BYTES_MIN.value)
+            fields = (part.number, part.content.etag, part.content.size, limits.PART_BYTES_MIN.value)
+            raise messages.entity_too_small(*fields)
     return chosen
 
 
 def _joined(upload: Upload, parts: list[Part], req: dict[str, Any]) -> Version:
-    version = Version(
-        key=upload.key, headers=upload.headers, metadata=upload.metadata, tags=upload.tags, acl=upload.acl
-    )
+    headers = {name: value for name, value in upload.headers.items() if name != _SEALED}
+    version = Version(upload.key, headers=headers, metadata=upload.metadata, tags=upload.tags, acl=upload.acl)
+    version.grants, version.owner, version.upload_id = upload.grants, upload.owner, upload.id
+    if upload.lock:
+        version.lock_mode, version.lock_until_ms = upload.lock["mode"], upload.lock["until_ms"]
+        version.has_legal_hold = upload.lock["hold"]
     version.size = sum(part.content.size for part in parts)
     version.etag = rules.multipart_etag([part.content.etag for part in parts])
-    version.parts = [(part.number, part.content.size, part.content.checksums) for part in parts]
+    member = f"Checksum{upload.algorithm}"
+    version.parts = [
+        (part.number, part.content.size, {member: part.content.checksums[member]} if upload.algorithm else {})
+        for part in parts
+    ]
+    version.blobs = [part.content.blob_id for part in parts]
+    if any(part.content.salt for part in parts):
+        version.sealed = [(part.content.size, part.content.salt) for part in parts]
+    stated = req.get("MpuObjectSize")
+    if stated is not None and int(stated) != version.size:
+        raise messages.size_differs(int(stated), version.size)
+    if req.get("ChecksumType") and req["ChecksumType"] != upload.checksum_type:
+        raise messages.checksum_mode_differs(upload.checksum_type)
     if upload.algorithm:
-        member = f"Checksum{upload.algorithm}"
         version.checksum_type = upload.checksum_type
         version.checksums = {member: _joined_checksum(upload, parts, member)}
         if req.get(member, version.checksums[member]).split("-")[0] != version.checksums[member].split("-")[0]:
-            raise messages.bad_digest(upload.algorithm)
+            raise messages.bad_digest(upload.algorithm.lower())
     return version
 
 
@@ -165,10 +251,8 @@ def _joined_checksum(upload: Upload, parts: list[Part], member: str) -> str:
         running = checksums.checksum(upload.algorithm)
         running.update(b"".join(digests))
         return f"{base64.b64encode(running.digest()).decode()}-{len(parts)}"
-    whole = digests[0]
-    for digest, part in zip(digests[1:], parts[1:], strict=True):
-        whole = checksums.combine(upload.algorithm, whole, digest, part.content.size)
-    return base64.b64encode(whole).decode()
+    sizes = [part.content.size for part in parts]
+    return base64.b64encode(checksums.combine_all(upload.algorithm, digests, sizes)).decode()
 
 
 @operation
@@ -181,78 +265,3 @@ async def abort_multipart_upload(ctx: Context, req: dict[str, Any]) -> None:
         state.drop_upload(tx, bucket.name, upload, now_ms)
 
     await ctx.store.transact(abort)
-
-
-@operation
-async def list_parts(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    def look(tx: ReadTransaction) -> tuple[Bucket, Upload, list[Part]]:
-        bucket = state.bucket_of(tx, req)
-        upload = state.get_upload(tx, bucket.name, req["Key"], req["UploadId"])
-        return bucket, upload, state.parts(tx, upload.id)
-
-    bucket, upload, stored = await ctx.store.read(look)
-    after, count_max = int(req.get("PartNumberMarker") or 0), min(int(req.get("MaxParts") or 1000), 1000)
-    parts = [part for part in stored if part.number > after]
-    shown = parts[:count_max]
-    answer: dict[str, Any] = {
-        "Bucket": bucket.name,
-        "Key": upload.key,
-        "UploadId": upload.id,
-        "PartNumberMarker": after,
-        "NextPartNumberMarker": shown[-1].number if shown else 0,
-        "MaxParts": count_max,
-        "IsTruncated": len(parts) > count_max,
-        "StorageClass": upload.headers.get("StorageClass", "STANDARD"),
-        "Owner": owner(bucket.account_id),
-        "Initiator": owner(bucket.account_id),
-        "Parts": [
-            {
-                "PartNumber": part.number,
-                "LastModified": rules.when(part.modified_ms),
-                "ETag": f'"{part.content.etag}"',
-                "Size": part.content.size,
-                **part.content.checksums,
-            }
-            for part in shown
-        ],
-    }
-    if upload.algorithm:
-        answer |= {"ChecksumAlgorithm": upload.algorithm, "ChecksumType": upload.checksum_type}
-    return answer
-
-
-@operation
-async def list_multipart_uploads(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    """Uploads under way, by key; a page goes on from KeyMarker and UploadIdMarker."""
-
-    def look(tx: ReadTransaction) -> tuple[Bucket, list[Upload]]:
-        bucket = state.bucket_of(tx, req)
-        return bucket, state.uploads(tx, bucket.name)
-
-    bucket, found = await ctx.store.read(look)
-    prefix, count_max = req.get("Prefix") or "", min(int(req.get("MaxUploads") or 1000), 1000)
-    after = (req.get("KeyMarker") or "", req.get("UploadIdMarker") or "\U0010ffff")
-    uploads = [upload for upload in found if upload.key.startswith(prefix) and (upload.key, upload.id) > after]
-    shown = uploads[:count_max]
-    answer: dict[str, Any] = {
-        "Bucket": bucket.name,
-        "KeyMarker": rules.encoded(req.get("KeyMarker") or "", req),
-        "UploadIdMarker": req.get("UploadIdMarker") or "",
-        "Prefix": rules.encoded(prefix, req),
-        "MaxUploads": count_max,
-        "IsTruncated": len(uploads) > count_max,
-        "Uploads": [
-            {
-                "UploadId": upload.id,
-                "Key": rules.encoded(upload.key, req),
-                "Initiated": rules.when(upload.started_ms),
-                "StorageClass": upload.headers.get("StorageClass", "STANDARD"),
-                "Owner": owner(bucket.account_id),
-                "Initiator": owner(bucket.account_id),
-            }
-            for upload in shown
-        ],
-    }
-    if len(uploads) > count_max:
-        answer |= {"NextKeyMarker": rules.encoded(shown[-1].key, req), "NextUploadIdMarker": shown[-1].id}
-    return answer

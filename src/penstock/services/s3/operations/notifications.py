@@ -8,7 +8,7 @@ from penstock.kernel import arn
 from penstock.kernel.errors import ServiceError
 from penstock.kernel.scope import Scope, service_principal
 from penstock.services.s3 import events, messages, rules, state
-from penstock.services.s3.background import send
+from penstock.services.s3.operations.sending import send
 from penstock.services.s3.state import Bucket
 from penstock.storage.transactions import Transaction
 

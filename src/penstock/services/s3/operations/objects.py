@@ -1,5 +1,6 @@
 """Objects: written, read, described."""
 
+from email.utils import format_datetime
 from typing import Any
 
 from penstock.engines.checksums import DEFAULT_ALGORITHM
@@ -7,7 +8,9 @@ from penstock.framework.context import Context
 from penstock.framework.service import operation
 from penstock.kernel.errors import ServiceError
 from penstock.services.s3 import events, messages, rules, state
-from penstock.services.s3.operations import bodies
+from penstock.services.s3.operations import acls, bodies, encryption, expiry, locks
+from penstock.services.s3.operations.encryption import Sealing
+from penstock.services.s3.operations.finding import find
 from penstock.services.s3.state import Bucket, Content, Version
 from penstock.storage.transactions import ReadTransaction, Transaction
 
@@ -15,34 +18,55 @@ from penstock.storage.transactions import ReadTransaction, Transaction
 @operation
 async def put_object(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     rules.check_key(req["Key"])
+    if req.get("WriteOffsetBytes") is not None:  # appending is for directory buckets
+        raise messages.not_implemented("x-amz-write-offset-bytes")
     version = described(req)
-    await ctx.store.read(lambda tx: state.bucket_of(tx, req))
-    received = await bodies.receive(ctx, req, default_algorithm=DEFAULT_ALGORITHM)
+    sealing = await place(ctx, req, version)
+    received = await bodies.receive(ctx, req, default_algorithm=DEFAULT_ALGORITHM, sealing=sealing)
     set_content(version, received.content)
     now_ms = ctx.clock.now_ms()
 
-    def write(tx: Transaction) -> Bucket:
+    def write(tx: Transaction) -> dict[str, Any]:
         received.write(tx)
-        return commit(tx, ctx, req, version, "ObjectCreated:Put", now_ms)
+        bucket = commit(tx, ctx, req, version, "ObjectCreated:Put", now_ms)
+        return {**written_members(bucket, version), **expiry.expiration_of(tx, bucket, version)}
 
     try:
-        bucket = await ctx.store.transact(write)
+        answer = await ctx.store.transact(write)
     except ServiceError:
         await bodies.discard(ctx, received)
         raise
-    return {**written_members(bucket, version), **version.checksums, **_type_of(version)}
+    return {**answer, **version.checksums, **_type_of(version)}
+
+
+async def place(ctx: Context, req: dict[str, Any], version: Version) -> Sealing:
+    """What the bucket adds to a new object: its lock, its key. Raises what the bucket refuses (ACLs, locks)."""
+    now_ms = ctx.clock.now_ms()
+
+    def look(tx: ReadTransaction) -> Any:
+        bucket = state.bucket_of(tx, req)
+        acls.check_allowed(tx, bucket, req)
+        locks.set_lock(version, locks.wanted(req, bucket, state.config_of(tx, bucket, "object-lock"), now_ms))
+        return state.config_of(tx, bucket, "encryption")
+
+    sealing = await encryption.plan(ctx, req, await ctx.store.read(look))
+    version.headers |= sealing.members
+    return sealing
 
 
 def described(req: dict[str, Any]) -> Version:
     """A version as the request describes it, still without content."""
     metadata = req.get("Metadata") or {}
     rules.check_metadata(metadata)
+    if req.get("StorageClass") and req["StorageClass"] not in rules.STORAGE_CLASSES:
+        raise messages.invalid_storage_class()
     return Version(
         key=req["Key"],
         headers=rules.stored_headers(req),
         metadata=metadata,
         tags=rules.tags_of_header(req.get("Tagging")),
         acl=req.get("ACL") or "private",
+        grants=acls.granted_in_headers(req),
     )
 
 
@@ -50,6 +74,7 @@ def set_content(version: Version, content: Content) -> None:
     version.size, version.etag = content.size, content.etag
     version.blob_id, version.data_id = content.blob_id, content.data_id
     version.checksums, version.checksum_type = content.checksums, content.checksum_type
+    version.sealed = [(content.size, content.salt)] if content.salt and content.size else []
 
 
 def commit(tx: Transaction, ctx: Context, req: dict[str, Any], version: Version, event: str, now_ms: int) -> Bucket:
@@ -76,11 +101,10 @@ def written_members(bucket: Bucket, version: Version) -> dict[str, Any]:
     return answer
 
 
-def _encryption(version: Version) -> dict[str, str]:
-    answer = {"ServerSideEncryption": version.headers.get("ServerSideEncryption", "AES256")}
-    if "SSEKMSKeyId" in version.headers:
-        answer["SSEKMSKeyId"] = version.headers["SSEKMSKeyId"]
-    return answer
+def _encryption(version: Version) -> dict[str, Any]:
+    """Objects from before encryption was noted have S3's default."""
+    answer = {name: version.headers[name] for name in encryption.ANSWERED if name in version.headers}
+    return answer or {"ServerSideEncryption": "AES256"}
 
 
 def _type_of(version: Version) -> dict[str, str]:
@@ -89,46 +113,40 @@ def _type_of(version: Version) -> dict[str, str]:
 
 @operation
 async def get_object(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    def read(tx: ReadTransaction) -> tuple[Bucket, Version, bytes]:
+    now_ms = ctx.clock.now_ms()
+
+    def read(tx: ReadTransaction) -> tuple[Bucket, Version, bytes, dict[str, str]]:
         bucket, version = find(tx, req)
         rules.check_read_conditions(version, req)
-        return bucket, version, bodies.read_data(tx, version) if version.data_id else b""
+        rules.check_readable(version, now_ms)
+        data = bodies.read_data(tx, version) if version.data_id else b""
+        return bucket, version, data, expiry.expiration_of(tx, bucket, version)
 
-    bucket, version, data = await ctx.store.read(read)
-    answer, offset, length = _answer(bucket, version, req)
-    answer["Body"] = bodies.give(ctx, version, data, offset, length)
-    return answer
+    bucket, version, data, expiration = await ctx.store.read(read)
+    answer, offset, length = _answer(bucket, version, req, now_ms)
+    body = bodies.give(ctx, version, data, offset, length)
+    answer["Body"] = await encryption.unsealed(ctx, version, body, req, offset=offset)
+    return answer | expiration
 
 
 @operation
 async def head_object(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    def read(tx: ReadTransaction) -> tuple[Bucket, Version]:
+    def read(tx: ReadTransaction) -> tuple[Bucket, Version, dict[str, str]]:
         bucket, version = find(tx, req)
         rules.check_read_conditions(version, req)
-        return bucket, version
+        return bucket, version, expiry.expiration_of(tx, bucket, version)
 
     try:
-        bucket, version = await ctx.store.read(read)
+        bucket, version, expiration = await ctx.store.read(read)
     except ServiceError as error:
         if error.status == 404:
             raise messages.not_found() from None
         raise
-    return _answer(bucket, version, req)[0]
+    encryption.check_reader(version, req)
+    return _answer(bucket, version, req, ctx.clock.now_ms())[0] | expiration
 
 
-def find(tx: ReadTransaction, req: dict[str, Any]) -> tuple[Bucket, Version]:
-    """The version that Bucket, Key and VersionId name. Raises NoSuchBucket, NoSuchKey, NoSuchVersion."""
-    bucket = state.bucket_of(tx, req)
-    version_id = req.get("VersionId")
-    version = state.find_version(tx, bucket.name, req["Key"], version_id)
-    if version is None:
-        raise messages.no_such_version(req["Key"], version_id) if version_id else messages.no_such_key(req["Key"])
-    if version.is_delete_marker:
-        raise messages.marker_not_allowed(version.version_id) if version_id else messages.no_such_key(req["Key"])
-    return bucket, version
-
-
-def _answer(bucket: Bucket, version: Version, req: dict[str, Any]) -> tuple[dict[str, Any], int, int]:
+def _answer(bucket: Bucket, version: Version, req: dict[str, Any], now_ms: int) -> tuple[dict[str, Any], int, int]:
     """The members of GET and HEAD, with the offset and length of the bytes asked for."""
     answer: dict[str, Any] = {
         "AcceptRanges": "bytes",
@@ -137,6 +155,7 @@ def _answer(bucket: Bucket, version: Version, req: dict[str, Any]) -> tuple[dict
         "Metadata": version.metadata,
         **version.headers,
         **written_members(bucket, version),
+        **locks.members_of(version),
     }
     if bucket.versioning:
         answer["VersionId"] = version.version_id
@@ -144,6 +163,11 @@ def _answer(bucket: Bucket, version: Version, req: dict[str, Any]) -> tuple[dict
         del answer["StorageClass"]
     if version.tags:
         answer["TagCount"] = len(version.tags)
+    if version.replicated:
+        answer["ReplicationStatus"] = version.replicated
+    if version.restored_until_ms > now_ms:
+        until = format_datetime(rules.when(version.restored_until_ms), usegmt=True)
+        answer["Restore"] = f'ongoing-request="false", expiry-date="{until}"'
     for member in rules.RESPONSE_OVERRIDES:
         if req.get(f"Response{member}"):
             answer[member] = req[f"Response{member}"]

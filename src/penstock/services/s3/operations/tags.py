@@ -5,7 +5,7 @@ from typing import Any
 from penstock.framework.context import Context
 from penstock.framework.service import operation
 from penstock.services.s3 import events, limits, messages, rules, state
-from penstock.services.s3.operations.objects import find
+from penstock.services.s3.operations.finding import find
 from penstock.services.s3.state import Bucket, Version
 from penstock.storage.transactions import Transaction
 
@@ -66,4 +66,4 @@ async def put_bucket_tagging(ctx: Context, req: dict[str, Any]) -> None:
 
 @operation
 async def delete_bucket_tagging(ctx: Context, req: dict[str, Any]) -> None:
-    await ctx.store.transact(lambda tx: tx.delete(("s3", "config", state.bucket_of(tx, req).name, "tagging")))
+    await ctx.store.transact(lambda tx: state.delete_config(tx, state.bucket_of(tx, req).name, "tagging"))

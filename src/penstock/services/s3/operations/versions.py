@@ -6,7 +6,7 @@ from penstock.framework.context import Context
 from penstock.framework.service import operation
 from penstock.services.s3 import limits, rules, state
 from penstock.services.s3.operations.buckets import owner
-from penstock.services.s3.operations.objects import find
+from penstock.services.s3.operations.finding import find
 from penstock.services.s3.state import Bucket, Version
 from penstock.storage.transactions import ReadTransaction
 
