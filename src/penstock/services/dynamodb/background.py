@@ -124,7 +124,14 @@ async def trim_streams(ctx: Context) -> None:
         before_ms = ctx.clock.now_ms() - limits.STREAM_MS.value
         for scope, stream in await ctx.store.read(lambda tx: list(state.all_streams(tx))):
             await _trim(ctx, scope, stream, before_ms)
+        await ctx.store.transact(lambda tx: _forget_tokens(tx, ctx.clock.now_ms()))
         await ctx.platform.wall.sleep(limits.TRIM_EVERY_S)
+
+
+def _forget_tokens(tx: Transaction, now_ms: int) -> None:
+    for key, data in list(tx.range(state.TOKENS, limit=limits.TRIM_AT_ONCE)):
+        if now_ms - orjson.loads(data)[1] >= limits.TOKEN_MS.value:
+            tx.delete(key)
 
 
 async def _trim(ctx: Context, scope: Scope, stream: Stream, before_ms: int) -> None:

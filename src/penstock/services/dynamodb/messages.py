@@ -102,6 +102,18 @@ def canceled(reasons: Sequence[Mapping[str, Any]]) -> ServiceError:
     )
 
 
+def duplicate_item() -> ServiceError:
+    return ServiceError("DuplicateItemException", "Duplicate primary key exists in table")
+
+
+def token_mismatch() -> ServiceError:
+    return ServiceError(
+        "IdempotentParameterMismatchException",
+        "DynamoDB rejected the request because you retried a request with a different payload but with an idempotent "
+        "token that was already used.",
+    )
+
+
 def throttled() -> ServiceError:
     return ServiceError(
         "ProvisionedThroughputExceededException",

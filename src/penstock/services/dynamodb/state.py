@@ -26,6 +26,7 @@ from penstock.storage.records import Record
 from penstock.storage.transactions import Key, ReadTransaction, Transaction
 
 ITEMS, ENTRIES, COUNTS, EXPIRIES = ("dynamodb", "i"), ("dynamodb", "x"), ("dynamodb", "n"), ("dynamodb", "ttl")
+TOKENS = ("dynamodb", "token")
 RECORDS = ("dynamodbstreams", "r")
 
 

@@ -10,7 +10,6 @@ from penstock.engines.expressions.trees import Call, Path, Update
 from penstock.engines.expressions.values import Item, size_of_item
 from penstock.framework.context import Context
 from penstock.framework.service import operation
-from penstock.kernel.errors import ServiceError
 from penstock.kernel.scope import Scope
 from penstock.services.dynamodb import limits, messages, rules, state
 from penstock.services.dynamodb.operations import changes, legacy, requests, throughput
@@ -65,6 +64,12 @@ class Write:
             raise messages.condition_failed(old if self.shows_item else None)
         return Outcome(table, stored, old, old if self.is_check else self.make(table, key, old))
 
+    def repeated(self, tx: ReadTransaction) -> Outcome:
+        """What is there now, for a transaction that was carried out before."""
+        table = state.get_table(tx, self.scope, self.name)
+        stored = changes.look(tx, table, self.given)
+        return Outcome(table, stored, stored.item, stored.item)
+
     def carry_out(self, tx: Transaction, outcome: Outcome, *, now_ms: int) -> Cost:
         return changes.apply(tx, self.scope, outcome.table, outcome.stored, outcome.old, outcome.new, now_ms=now_ms)
 
@@ -106,12 +111,13 @@ def update_of(ctx: Context, req: Members) -> tuple[Write, Update | None]:
         update = legacy.updates(req)
     if condition is None:
         condition = legacy.expected(req)
-    is_legacy = req.get("AttributeUpdates") is not None
-
-    def make(table: Table, key: Item, old: Item | None) -> Item | None:
-        return _updated(table, key, old, update, is_legacy=is_legacy)
-
+    make = updater(update, is_legacy=req.get("AttributeUpdates") is not None)
     return Write(scope, name, key, condition, make, _shows_item(req)), update
+
+
+def updater(update: Update | None, *, is_legacy: bool = False) -> Callable[[Table, Item, Item | None], Item | None]:
+    """What an update makes of an item."""
+    return lambda table, key, old: _updated(table, key, old, update, is_legacy=is_legacy)
 
 
 def _updated(table: Table, key: Item, old: Item | None, update: Update | None, *, is_legacy: bool) -> Item | None:
@@ -165,7 +171,7 @@ async def put_item(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     if req.get("ReturnValues") not in (None, "NONE", "ALL_OLD"):
         raise messages.invalid("ReturnValues can only be ALL_OLD or NONE")
     write = put_of(ctx, req)
-    outcome, cost = await _write(ctx, write)
+    outcome, cost = await carry_out(ctx, write)
     return _answer(req, outcome, cost, outcome.old if req.get("ReturnValues") == "ALL_OLD" else None)
 
 
@@ -174,18 +180,18 @@ async def delete_item(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     if req.get("ReturnValues") not in (None, "NONE", "ALL_OLD"):
         raise messages.invalid("ReturnValues can only be ALL_OLD or NONE")
     write = delete_of(ctx, req)
-    outcome, cost = await _write(ctx, write)
+    outcome, cost = await carry_out(ctx, write)
     return _answer(req, outcome, cost, outcome.old if req.get("ReturnValues") == "ALL_OLD" else None)
 
 
 @operation
 async def update_item(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     write, update = update_of(ctx, req)
-    outcome, cost = await _write(ctx, write)
-    return _answer(req, outcome, cost, _returned(req.get("ReturnValues"), outcome, update))
+    outcome, cost = await carry_out(ctx, write)
+    return _answer(req, outcome, cost, returned(req.get("ReturnValues"), outcome, update))
 
 
-def _returned(how: str | None, outcome: Outcome, update: Update | None) -> Item | None:
+def returned(how: str | None, outcome: Outcome, update: Update | None) -> Item | None:
     if how in (None, "NONE"):
         return None
     source = outcome.old if how in ("ALL_OLD", "UPDATED_OLD") else outcome.new
@@ -194,7 +200,7 @@ def _returned(how: str | None, outcome: Outcome, update: Update | None) -> Item 
     return project(source, update.paths) if update is not None else None
 
 
-async def _write(ctx: Context, write: Write) -> tuple[Outcome, Cost]:
+async def carry_out(ctx: Context, write: Write) -> tuple[Outcome, Cost]:
     now_ms = ctx.clock.now_ms()
 
     def run(tx: Transaction) -> tuple[Outcome, Cost]:
@@ -277,8 +283,3 @@ async def get_item(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
         answer["Item"] = item
     shown = rules.shown_cost(table, req["TableName"], cost, req.get("ReturnConsumedCapacity"))
     return answer | ({"ConsumedCapacity": shown} if shown is not None else {})
-
-
-def refused(error: ServiceError) -> bool:
-    """Whether a write was refused for its condition."""
-    return error.code == "ConditionalCheckFailedException"

@@ -42,6 +42,7 @@ class Request:
     conditions: dict[str, KeyCondition] | None = None
     is_forward: bool = True
     segment: tuple[int, int] = (0, 1)
+    is_filter_of_keys_allowed: bool = False
 
 
 @dataclass(slots=True)
@@ -196,8 +197,8 @@ def read_page(tx: ReadTransaction, table: Table, request: Request) -> Page:
     index = _index(table, request)
     schema = index.schema if index is not None else table.schema
     wanted = range_of(schema, table.types, request.conditions) if request.conditions is not None else None
-    if request.filter is not None:
-        _check_filter(request, schema, is_query=wanted is not None)
+    if wanted is not None and not request.is_filter_of_keys_allowed:
+        _check_filter(request, schema)
     needs_item = _needs_item(table, index, request)
     if request.start is not None:
         _check_start(table, index, request, wanted)
@@ -254,9 +255,7 @@ def _index(table: Table, request: Request) -> Index | None:
     return index
 
 
-def _check_filter(request: Request, schema: Schema, *, is_query: bool) -> None:
-    if not is_query:
-        return
+def _check_filter(request: Request, schema: Schema) -> None:
     for path in paths_of(request.filter):
         if path.steps[0] in schema.names:
             raise messages.invalid(

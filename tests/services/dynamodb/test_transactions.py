@@ -1,0 +1,84 @@
+import pytest
+
+from penstock.kernel.errors import ServiceError
+
+from .conftest import item, plain, typed
+
+
+def put(**values):
+    return {"Put": {"TableName": "table", "Item": item(**values)}}
+
+
+async def test_all_is_written_or_nothing_is(dynamo):
+    await dynamo.table()
+    await dynamo.put(p="a", s=1, v=1)
+    check = {"TableName": "table", "Key": item(p="a", s=1), "ExpressionAttributeValues": {":v": typed(2)}}
+    check |= {"ConditionExpression": "v = :v", "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+    with pytest.raises(ServiceError) as caught:
+        await dynamo.call("TransactWriteItems", TransactItems=[put(p="a", s=2), {"ConditionCheck": check}])
+    assert caught.value.code == "TransactionCanceledException"
+    assert caught.value.message == (
+        "Transaction cancelled, please refer cancellation reasons for specific reasons [None, ConditionalCheckFailed]"
+    )
+    first, second = caught.value.fields["CancellationReasons"]
+    assert first == {"Code": "None"}
+    assert (second["Message"], plain(second["Item"])) == (
+        "The conditional request failed",
+        {"p": "a", "s": 1, "v": 1},
+    )
+    assert await dynamo.get(p="a", s=2) is None
+    check["ExpressionAttributeValues"] = {":v": typed(1)}
+    update = {"TableName": "table", "Key": item(p="a", s=3), "UpdateExpression": "SET v = :v"}
+    update["ExpressionAttributeValues"] = {":v": typed(7)}
+    answer = await dynamo.call(
+        "TransactWriteItems",
+        TransactItems=[put(p="a", s=2), {"ConditionCheck": check}, {"Update": update}],
+        ReturnConsumedCapacity="TOTAL",
+    )
+    assert answer["ConsumedCapacity"] == [{"TableName": "table", "CapacityUnits": 6.0, "WriteCapacityUnits": 6.0}]
+    assert await dynamo.get(p="a", s=3) == {"p": "a", "s": 3, "v": 7}
+    got = await dynamo.call(
+        "TransactGetItems",
+        TransactItems=[{"Get": {"TableName": "table", "Key": item(p="a", s=n)}} for n in (2, 9)],
+    )
+    assert got["Responses"] == [{"Item": item(p="a", s=2)}, {}]
+
+
+async def test_a_token_makes_a_transaction_happen_once(dynamo):
+    await dynamo.table()
+    update = {"TableName": "table", "Key": item(p="a", s=1), "UpdateExpression": "ADD v :v"}
+    members = {"TransactItems": [{"Update": update | {"ExpressionAttributeValues": {":v": typed(1)}}}]}
+    for _ in range(3):
+        await dynamo.call("TransactWriteItems", **members, ClientRequestToken="t")
+    assert (await dynamo.get(p="a", s=1))["v"] == 1
+    code, _ = await dynamo.refused("TransactWriteItems", TransactItems=[put(p="a", s=1)], ClientRequestToken="t")
+    assert code == "IdempotentParameterMismatchException"
+    await dynamo.world.advance(601)
+    await dynamo.call("TransactWriteItems", **members, ClientRequestToken="t")
+    assert (await dynamo.get(p="a", s=1))["v"] == 2
+
+
+@pytest.mark.parametrize(
+    ("items", "code", "text"),
+    [
+        (
+            [put(p="a", s=1), put(p="a", s=1)],
+            "ValidationException",
+            "Transaction request cannot include multiple operations on one item",
+        ),
+        ([{}], "ValidationException", "TransactItems can only contain one of Check, Put, Update or Delete"),
+        (
+            [put(p="a", s=1), put(p="a")],
+            "TransactionCanceledException",
+            "Transaction cancelled, please refer cancellation reasons for specific reasons [None, ValidationError]",
+        ),
+        (
+            [{"Put": {"TableName": "none", "Item": item(p="a")}}],
+            "ResourceNotFoundException",
+            "Requested resource not found",
+        ),
+    ],
+)
+async def test_transactions_that_are_refused(dynamo, items, code, text):
+    await dynamo.table()
+    assert await dynamo.refused("TransactWriteItems", TransactItems=items) == (code, text)
