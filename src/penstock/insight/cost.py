@@ -22,7 +22,11 @@ _PRICES = Path(__file__).parent / "prices.json"
 
 @dataclass(slots=True)
 class FunctionCost:
-    """One line of the bill. `usd` is requests and duration together."""
+    """One line of the bill. `usd` is all of it together.
+
+    provisioned_usd   provisioned concurrency, held and used; snap_start_usd: restores
+    ephemeral_usd     /tmp above 512 MB; streaming_usd: streamed answers above 6 MB each
+    """
 
     function: str
     requests: int = 0
@@ -32,10 +36,15 @@ class FunctionCost:
     gb_s: float = 0.0
     request_usd: float = 0.0
     duration_usd: float = 0.0
+    provisioned_usd: float = 0.0
+    ephemeral_usd: float = 0.0
+    snap_start_usd: float = 0.0
+    streaming_usd: float = 0.0
 
     @property
     def usd(self) -> float:
-        return self.request_usd + self.duration_usd
+        extras = self.provisioned_usd + self.ephemeral_usd + self.snap_start_usd + self.streaming_usd
+        return self.request_usd + self.duration_usd + extras
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +101,24 @@ def _price_month(
         line.billed_ms += day.billed_ms
         line.gb_s += day.gb_s
         line.request_usd += day.requests * request_usd
-        line.duration_usd += day.gb_s * rates[day.architecture]
+        line.duration_usd += (day.gb_s - day.provisioned_gb_s) * rates[day.architecture]
+        _add_extras(line, day, prices)
+
+
+def _add_extras(line: FunctionCost, day: DayOfFunction, prices: dict[str, Any]) -> None:
+    """What has one price whatever the month's sum."""
+    held, used = prices["provisioned_gb_second_usd"].get(day.architecture, (0.0, 0.0))
+    line.provisioned_usd += day.held_gb_s * held + day.provisioned_gb_s * used
+    line.ephemeral_usd += day.ephemeral_gb_s * prices["ephemeral_gb_second_usd"]
+    line.snap_start_usd += day.restored_gb * prices["restored_gb_usd"]
+    line.streaming_usd += day.streamed_gb * prices["streamed_gb_usd"]
 
 
 def _rates(month: list[DayOfFunction], prices: dict[str, Any], *, has_free_tier: bool) -> dict[str, float]:
     """USD per GB-second of the month, by architecture: the mean over its tiers and what was free."""
     used: dict[str, float] = defaultdict(float)
     for day in month:
-        used[day.architecture] += day.gb_s
+        used[day.architecture] += day.gb_s - day.provisioned_gb_s
     free_gb_s = float(prices["free_gb_seconds"]) if has_free_tier else 0.0
     rates: dict[str, float] = {}
     for architecture in sorted(used, reverse=True):

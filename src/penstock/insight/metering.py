@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from penstock.framework.context import Platform
 from penstock.kernel.scope import Scope
+from penstock.kernel.units import GIB
 from penstock.services.lambda_ import state
+from penstock.services.lambda_.operations import provisioned
 from penstock.services.lambda_.operations.metering import meter_of
 from penstock.storage.transactions import ReadTransaction
 
@@ -13,7 +15,11 @@ MB_MS_PER_GB_S = 1024 * 1000
 
 @dataclass(frozen=True, slots=True)
 class DayOfFunction:
-    """What one function ran on one day (UTC, YYYY-MM-DD) on one architecture."""
+    """What one function ran on one day (UTC, YYYY-MM-DD) on one architecture.
+
+    gb_s     billed time by memory; provisioned_gb_s: that of it which ran in provisioned concurrency
+    held     GB-seconds of provisioned concurrency itself, busy or not
+    """
 
     day: str
     function: str
@@ -24,6 +30,11 @@ class DayOfFunction:
     cold_starts: int
     billed_ms: int
     gb_s: float
+    provisioned_gb_s: float = 0.0
+    held_gb_s: float = 0.0
+    ephemeral_gb_s: float = 0.0
+    restored_gb: float = 0.0
+    streamed_gb: float = 0.0
 
 
 async def function_days(
@@ -31,6 +42,8 @@ async def function_days(
 ) -> list[DayOfFunction]:
     """In order of day, function and architecture; what is still in memory is written first."""
     await meter_of(platform).flush()
+    now_ms = platform.clock.now_ms()
+    await platform.store.transact(lambda tx: provisioned.settle_all(tx, now_ms=now_ms))
 
     def read(tx: ReadTransaction) -> list[DayOfFunction]:
         return [
@@ -44,6 +57,11 @@ async def function_days(
                 usage.cold_starts,
                 usage.billed_ms,
                 usage.mb_ms / MB_MS_PER_GB_S,
+                usage.provisioned_mb_ms / MB_MS_PER_GB_S,
+                usage.held_mb_ms / MB_MS_PER_GB_S,
+                usage.ephemeral_mb_ms / MB_MS_PER_GB_S,
+                usage.restored_mb / 1024,
+                usage.streamed_bytes / GIB,
             )
             for day, name, architecture, usage in state.usage(tx, scope, day_first=day_first, day_last=day_last)
         ]

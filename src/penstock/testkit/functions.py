@@ -5,7 +5,7 @@ import zipfile
 from collections.abc import Callable
 from typing import Any, Literal
 
-from penstock.engines.functions.ports import FunctionSpec, Invocation, Outcome
+from penstock.engines.functions.ports import Allocation, FunctionSpec, Invocation, Outcome
 from penstock.testkit.world import World
 
 ROLE = "arn:aws:iam::000000000000:role/worker"
@@ -47,6 +47,8 @@ class FakePool:
         self.retired: list[str] = []
         self.snapshots: list[FunctionSpec] = []
         self.snapshot_failure = ""
+        self.provisions: dict[str, tuple[FunctionSpec, int]] = {}
+        self.provision_failure = ""
         self.handler: Callable[[FunctionSpec, Invocation], Outcome] = _echo
 
     async def invoke(self, spec: FunctionSpec, invocation: Invocation) -> Outcome:
@@ -59,6 +61,15 @@ class FakePool:
     async def snapshot(self, spec: FunctionSpec) -> str:
         self.snapshots.append(spec)
         return self.snapshot_failure
+
+    def provision(self, arn: str, spec: FunctionSpec, count: int) -> None:
+        self.provisions.pop(arn, None)
+        if count:
+            self.provisions[arn] = spec, count
+
+    def allocation(self, arn: str) -> Allocation:
+        count = self.provisions[arn][1] if arn in self.provisions else 0
+        return Allocation(count, 0 if self.provision_failure else count, self.provision_failure)
 
     async def retire(self, function_arn: str) -> None:
         self.retired.append(function_arn)

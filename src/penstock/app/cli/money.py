@@ -10,6 +10,8 @@ from rich.table import Table
 from penstock.app.cli.look import Json, report_failure
 from penstock.app.client import NodeUnreachable, Refused, ask, endpoint_of
 
+_EXTRAS = ("provisioned_usd", "ephemeral_usd", "snap_start_usd", "streaming_usd")
+
 
 def cost(
     *,
@@ -22,6 +24,8 @@ def cost(
     as_json: Json = False,
 ) -> int:
     """What AWS would have billed for the functions that ran, from metered requests, durations and memory.
+
+    Extras are provisioned concurrency, /tmp above 512 MB, SnapStart restores and streamed answers; --as-json has each.
 
     Parameters
     ----------
@@ -48,7 +52,7 @@ def cost(
     if as_json:
         print(json.dumps(found, indent=2))
         return 0
-    table = Table("function", "requests", "errors", "cold", "billed s", "GB-s", "USD")
+    table = Table("function", "requests", "errors", "cold", "billed s", "GB-s", "extras USD", "USD")
     for line in found["functions"]:
         table.add_row(
             line["function"],
@@ -57,6 +61,7 @@ def cost(
             f"{line['cold_starts']:,}",
             f"{line['billed_ms'] / 1000:,.1f}",
             f"{line['gb_s']:,.2f}",
+            f"{sum(line[name] for name in _EXTRAS):.6f}",
             f"{line['usd']:.6f}",
         )
     console = Console()

@@ -41,6 +41,7 @@ class Answer:
     body: bytes = b""
     wait_status: int = 0
     stream_error: tuple[str, str] | None = None
+    streamed_bytes: int = 0
 
 
 class Channel(Protocol):

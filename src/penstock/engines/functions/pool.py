@@ -17,7 +17,16 @@ from pathlib import Path
 
 from penstock.engines.functions.concurrency import Concurrency
 from penstock.engines.functions.environment import Environment
-from penstock.engines.functions.ports import CredentialsSource, FunctionSpec, Invocation, LogSink, Outcome
+from penstock.engines.functions.ports import (
+    Allocation,
+    CredentialsSource,
+    FunctionSpec,
+    Invocation,
+    LogSink,
+    Outcome,
+    Throttled,
+)
+from penstock.engines.functions.provisioned import InitialisationFailed, Provisions
 from penstock.engines.functions.running import Runner
 from penstock.engines.functions.runtime_api import RuntimeFaces
 from penstock.engines.functions.snapstart import FunctionSnapshots, Held, SnapshotFailed
@@ -34,6 +43,7 @@ GROW_AFTER_S = 0.3
 STARVED_S = 3.0
 IDLE_CPU_SHARE = 0.4
 ENVIRONMENT_MB = 96
+_UNQUALIFIED_COLONS = 6
 _STREAM_DAY = "%Y/%m/%d"
 
 
@@ -86,6 +96,9 @@ class LocalFunctionPool:
         self._hard_max = max_environments or max(16, (memory_mb or _half_of_memory_mb()) // ENVIRONMENT_MB)
         self._soft_max = min(self._hard_max, max(8, 4 * cores))
         self._concurrency = Concurrency()
+        self._provisions = Provisions(
+            self._provisioned, self._end, lambda unmade: len(self._environments) + unmade < self._hard_max
+        )
         self._idle: dict[str, list[Environment]] = {}
         self._environments: set[Environment] = set()
         self._starting = 0
@@ -103,16 +116,53 @@ class LocalFunctionPool:
     async def invoke(self, spec: FunctionSpec, invocation: Invocation) -> Outcome:
         """Run it in a warm environment or a new one. Raises Throttled, RestoreFailed, Unavailable."""
         function = spec.arn.removesuffix(f":{spec.version}")
-        self._concurrency.on_start(spec.account_id, function, spec.reserved_concurrency)
+        provisioned = self._provisions.take(invocation.invoked_arn, spec, self._is_current)
         try:
-            environment = await self._acquire(spec)
+            ticket = self._concurrency.on_start(
+                spec.account_id,
+                function,
+                spec.reserved_concurrency,
+                now_s=self._clock.now_ms() / 1000,
+                is_paced=invocation.is_paced,
+                is_provisioned=provisioned is not None,
+            )
+        except Throttled:
+            if provisioned is not None:
+                self._provisions.give_back(provisioned)
+            raise
+        try:
+            environment = provisioned or await self._acquire(spec)
             try:
                 self._counts["warm" if environment.is_initialised else "cold"] += 1
-                return await self._runner.run(environment, spec, invocation)
+                return await self._runner.run(environment, spec, invocation, is_provisioned=provisioned is not None)
             finally:
                 self._release(environment)
         finally:
-            self._concurrency.on_end(spec.account_id, function, spec.reserved_concurrency)
+            self._concurrency.on_end(ticket)
+
+    def provision(self, arn: str, spec: FunctionSpec, count: int) -> None:
+        """Hold `count` environments for what is invoked as `arn`; 0 ends that."""
+        self._concurrency.on_provision(spec.account_id, arn, count)
+        if count:
+            self._provisions.want(arn, spec, count)
+        else:
+            self._provisions.drop(arn)
+
+    def allocation(self, arn: str) -> Allocation:
+        return self._provisions.allocation(arn)
+
+    async def _provisioned(self, spec: FunctionSpec) -> Environment:
+        environment = self._new(spec)
+        try:
+            reason = await self._runner.initialise_ahead(environment, kind="provisioned-concurrency")
+        except BaseException:
+            self._end(environment)
+            raise
+        if reason:
+            self._end(environment)
+            raise InitialisationFailed("FUNCTION_ERROR_INIT_FAILURE")
+        environment.rest(self._wall.monotonic_s())
+        return environment
 
     async def warm(self, spec: FunctionSpec) -> None:
         """Have the packages' template ready; best effort."""
@@ -140,11 +190,16 @@ class LocalFunctionPool:
 
     async def retire(self, function_arn: str) -> None:
         """End a deleted or replaced function's environments: idle ones now, busy ones when they are done."""
+        if function_arn.count(":") == _UNQUALIFIED_COLONS:
+            self._concurrency.on_retire(function_arn.split(":")[4], function_arn)
         self._retired[function_arn] = self._retired.get(function_arn, 0) + 1
         for environments in list(self._idle.values()):
             for environment in [item for item in environments if _is_of(item.spec, function_arn)]:
                 environments.remove(environment)
                 self._end(environment)
+        for arn in self._provisions.arns():
+            if arn == function_arn or arn.startswith(f"{function_arn}:"):
+                self._provisions.drop(arn)
         self._snapshots.retire(lambda spec: _is_of(spec, function_arn))
 
     def status(self) -> dict[str, object]:
@@ -155,6 +210,7 @@ class LocalFunctionPool:
             "environments": len(self._environments),
             "idle": sum(map(len, self._idle.values())),
             "waiting": len(self._waiters),
+            "provisioned": self._provisions.count,
             "environments_max": self._hard_max,
             "templates": self._starter.loaded(),
             "snapshots": self._snapshots.loaded(),
@@ -166,6 +222,7 @@ class LocalFunctionPool:
         for timer in (self._growing, self._sweeping):
             if timer is not None:
                 timer.cancel()
+        await self._provisions.close()
         self._snapshots.close()
         for environment in list(self._environments):
             self._end(environment)
@@ -179,6 +236,7 @@ class LocalFunctionPool:
         ready = self._take_idle(spec)
         if ready is not None:
             return ready
+        self._concurrency.on_scale(spec.arn.removesuffix(f":{spec.version}"), now_s=self._clock.now_ms() / 1000)
         if self._has_place():
             return self._new(spec)
         waiter = _Waiter(spec, self._wall.monotonic_s(), asyncio.get_running_loop().create_future())
@@ -208,7 +266,7 @@ class LocalFunctionPool:
 
     def _has_place(self) -> bool:
         """Whether one more may be made; an idle environment of another function gives way."""
-        if len(self._environments) < self._soft_max:
+        if len(self._environments) - self._provisions.count < self._soft_max:
             return True
         idle = [environment for environments in self._idle.values() for environment in environments]
         if not idle:
@@ -235,6 +293,11 @@ class LocalFunctionPool:
     def _release(self, environment: Environment) -> None:
         """Back from an invocation: to whoever waits, or to rest."""
         self._ended_s = self._wall.monotonic_s()
+        if environment in self._provisions:
+            if environment.is_initialised:
+                environment.rest(self._ended_s)
+            self._provisions.give_back(environment)
+            return
         if not environment.is_initialised or environment.generation != self._generation(environment.spec):
             self._end(environment)
             self._serve_waiters()
@@ -333,11 +396,12 @@ class LocalFunctionPool:
         now_s = self._wall.monotonic_s()
         for environments in self._idle.values():
             for environment in list(environments):
-                is_extra = len(self._environments) > self._soft_max
+                is_extra = len(self._environments) - self._provisions.count > self._soft_max
                 if now_s - environment.idle_since_s > IDLE_S_MAX or is_extra:
                     environments.remove(environment)
                     self._end(environment)
         self._idle = {key: environments for key, environments in self._idle.items() if environments}
+        self._provisions.refresh(self._is_current)
         self._starter.sweep()
         self._snapshots.sweep()
         if self._environments:

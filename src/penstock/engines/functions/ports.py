@@ -61,7 +61,8 @@ class ResponseStream(Protocol):
 class Invocation:
     """One event for a function. `request_id` is stable over asynchronous retries.
 
-    stream   takes an answer that is streamed; None: it's collected
+    stream     takes an answer that is streamed; None: it's collected
+    is_paced   counts against the requests a second that concurrency allows; asynchronous ones don't
     """
 
     request_id: str
@@ -70,6 +71,7 @@ class Invocation:
     trace_id: str = ""
     client_context: str = ""
     stream: ResponseStream | None = field(default=None, compare=False)
+    is_paced: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class Outcome:
     """How an invocation ended, with what AWS would have billed.
 
     restore_ms      how long a SnapStart environment took to be restored
+    is_provisioned  it ran in provisioned concurrency
     stream_error    (type, details) of an error that came after the answer had begun to be streamed
     function_error  None for success, else X-Amz-Function-Error (`Unhandled`)
     billed_ms       ceil(duration + init); log_tail  the last 4 KiB of its log
@@ -94,6 +97,17 @@ class Outcome:
     error_type: str = ""
     restore_ms: float | None = None
     stream_error: tuple[str, str] | None = None
+    is_provisioned: bool = False
+    streamed_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """Provisioned concurrency of one qualified ARN: environments on the way or ready, those ready, why no more came."""
+
+    allocated: int
+    available: int
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +153,12 @@ class FunctionPool(Protocol):
 
     async def snapshot(self, spec: FunctionSpec) -> str:
         """Initialise a SnapStart version; its environments are forks of it. Why it failed: AWS's reason code, or ""."""
+
+    def provision(self, arn: str, spec: FunctionSpec, count: int) -> None:
+        """Hold `count` environments for what is invoked as `arn`, which is qualified; 0 ends that."""
+
+    def allocation(self, arn: str) -> Allocation:
+        """How far that has come."""
 
     async def retire(self, function_arn: str) -> None:
         """End a deleted or replaced function's environments when they are idle."""

@@ -7,7 +7,7 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from penstock.engines.functions import reports
@@ -54,7 +54,9 @@ class Runner:
         self._snapshot_of = snapshot_of
         self._clock, self._wall = clock, wall
 
-    async def run(self, environment: Environment, spec: FunctionSpec, invocation: Invocation) -> Outcome:
+    async def run(
+        self, environment: Environment, spec: FunctionSpec, invocation: Invocation, *, is_provisioned: bool = False
+    ) -> Outcome:
         """Raises RestoreFailed, Unavailable."""
         environment.tail = b""
         init_ms: float | None = None
@@ -75,7 +77,10 @@ class Runner:
         began_s = self._wall.monotonic_s()
         answer = await self._answer(environment, spec, invocation)
         duration_ms = (self._wall.monotonic_s() - began_s) * 1000
-        return await self._concluded(environment, invocation, answer, duration_ms, init_ms=init_ms, restored=restored)
+        outcome = await self._concluded(
+            environment, invocation, answer, duration_ms, init_ms=init_ms, restored=restored
+        )
+        return replace(outcome, is_provisioned=True) if is_provisioned else outcome
 
     async def initialise_ahead(self, environment: Environment, *, kind: str) -> str:
         """Initialise without an invocation; AWS's reason code where that failed, "" where it didn't.
@@ -248,6 +253,7 @@ class Runner:
             error_type=ended.error_type,
             restore_ms=restore_ms,
             stream_error=None if answer is None else answer.stream_error,
+            streamed_bytes=0 if answer is None else answer.streamed_bytes,
         )
 
 

@@ -38,6 +38,7 @@ class RuntimeApi:
         self._running = ""
         self._is_ready = False
         self._collected = bytearray()
+        self._streamed = 0
         self.stream: ResponseStream | None = None
 
     def attach(self, on_answer: Callable[[Answer], None]) -> None:
@@ -81,12 +82,12 @@ class RuntimeApi:
         Source: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-response-streaming
         """
         self._check(request_id)
-        stream, size = self.stream, 0
+        stream, self._streamed = self.stream, 0
         if stream is not None:
             await stream.begin(content_type)
         async for chunk in chunks:
-            size += len(chunk)
-            if size > (RESULT_BYTES_MAX if stream is None else STREAM_BYTES_MAX):
+            self._streamed += len(chunk)
+            if self._streamed > (RESULT_BYTES_MAX if stream is None else STREAM_BYTES_MAX):
                 self._finish(request_id)
                 self._on_answer(Answer(OVERSIZE))
                 raise ResponseTooLarge
@@ -99,7 +100,8 @@ class RuntimeApi:
         """All of it has come; `error` is what went wrong on the way: its type and its details."""
         self._finish(request_id)
         body, self._collected = bytes(self._collected), bytearray()
-        self._on_answer(Answer(RESULT, body, stream_error=error))
+        streamed = 0 if self.stream is None else self._streamed
+        self._on_answer(Answer(RESULT, body, stream_error=error, streamed_bytes=streamed))
 
     def fail(self, request_id: str, body: bytes) -> None:
         """The function raised. Raises WrongInvocation."""

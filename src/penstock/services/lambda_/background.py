@@ -20,6 +20,7 @@ from penstock.services.lambda_.events import Ending
 from penstock.services.lambda_.operations import invocations, packages, specs
 from penstock.services.lambda_.operations.log_shipper import LogShipper
 from penstock.services.lambda_.operations.metering import meter_of
+from penstock.services.lambda_.operations.provisioned import keep_provisioned
 from penstock.services.lambda_.operations.queue_poller import QueuePoller
 from penstock.services.lambda_.operations.queueing import FunctionKey, line_of
 from penstock.services.lambda_.operations.role_credentials import RoleCredentials, role_principal
@@ -31,7 +32,15 @@ from penstock.storage.outbox import Intent
 from penstock.storage.queue import Message, owners
 from penstock.storage.transactions import ReadTransaction, Transaction
 
-__all__ = ["LogShipper", "RoleCredentials", "activate", "deliver", "run_asynchronous_events", "write_usage"]
+__all__ = [
+    "LogShipper",
+    "RoleCredentials",
+    "activate",
+    "deliver",
+    "keep_provisioned",
+    "run_asynchronous_events",
+    "write_usage",
+]
 
 log = logging.getLogger("penstock.lambda")
 
@@ -336,7 +345,7 @@ class _Step:
     async def invoke(self) -> bool:
         """Whether the function has run; False where it was throttled or couldn't."""
         event = self._event
-        invocation = Invocation(event.request_id, event.payload, event.invoked_arn, event.trace_id)
+        invocation = Invocation(event.request_id, event.payload, event.invoked_arn, event.trace_id, is_paced=False)
         try:
             outcome = await invocations.run(self._ctx, self._scope, self._function, self._version, invocation)
         except Throttled:

@@ -31,6 +31,29 @@ def function_exists(name: str) -> ServiceError:
     return conflict(f"Function already exist: {name}")
 
 
+def provisioned_latest() -> ServiceError:
+    return invalid("Provisioned Concurrency Configs cannot be applied to unpublished function versions.")
+
+
+def provisioned_snap_start() -> ServiceError:
+    return invalid("Provisioned Concurrency isn't supported with SnapStart.")
+
+
+def provisioned_above_reserved() -> ServiceError:
+    return invalid(
+        "Requested Provisioned Concurrency should not be greater than the reservedConcurrentExecution for function"
+    )
+
+
+def no_provisioned() -> ServiceError:
+    return ServiceError(
+        "ProvisionedConcurrencyConfigNotFoundException",
+        "No Provisioned Concurrency Config found for this function",
+        status=404,
+        fields={"Type": "User"},
+    )
+
+
 def unreachable_region(region: str, here: str) -> ServiceError:
     return not_found(f"Functions from '{region}' are not reachable in this region ('{here}')")
 

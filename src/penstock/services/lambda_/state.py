@@ -13,6 +13,7 @@ events     ("lambda-events", account, region, NAME, ...): a storage.queue.Queue 
 url        ("url", NAME, QUALIFIER), ("lambda-urls", ID): function URLs and whose they are
 sources    ("lambda-sources", account, region, ID): event source mappings
 progress   ("lambda-progress", account, region, ID, SHARD): how far one has come in a stream's shard
+provisioned  ("lambda-provisioned", account, region, NAME, QUALIFIER): operations/provisioned.py
 known      ("lambda-known", account, region, NAME): the functions that have had such events
 """
 
@@ -29,6 +30,7 @@ from penstock.storage.records import Record
 from penstock.storage.transactions import Key, ReadTransaction, Transaction
 
 LATEST = "$LATEST"
+PROVISIONED = ("lambda-provisioned",)
 ACTIVATE = "lambda.activate"
 DELETE_BLOB = "lambda.delete_blob"
 DELETE_CODE = "lambda.delete_code"
@@ -183,6 +185,7 @@ def every_version(tx: ReadTransaction, scope: Scope) -> Iterator[Version]:
 
 def delete_version(tx: Transaction, scope: Scope, name: str, number: int) -> None:
     tx.delete(room(scope, "version", name, number))
+    tx.delete((*PROVISIONED, scope.account_id, scope.region, name, str(number)))
 
 
 def delete_function(tx: Transaction, scope: Scope, name: str) -> None:
@@ -190,6 +193,7 @@ def delete_function(tx: Transaction, scope: Scope, name: str) -> None:
     tx.delete(room(scope, "previous", name))
     for part in ("version", "alias", "policy", "async"):
         tx.clear(room(scope, part, name))
+    tx.clear((*PROVISIONED, scope.account_id, scope.region, name))
     forget_events(tx, scope, name)
 
 
@@ -215,6 +219,7 @@ def put_alias(tx: Transaction, scope: Scope, alias: Alias) -> None:
 
 def delete_alias(tx: Transaction, scope: Scope, name: str, alias: str) -> None:
     tx.delete(room(scope, "alias", name, alias))
+    tx.delete((*PROVISIONED, scope.account_id, scope.region, name, alias))
     tx.delete(room(scope, "policy", name, alias))
     tx.delete(room(scope, "async", name, alias))
 
@@ -354,7 +359,13 @@ class Event:
 
 @dataclass
 class Usage:
-    """What one function ran on one day (UTC) on one architecture. `mb_ms` is memory times billed time."""
+    """What one function ran on one day (UTC) on one architecture. `mb_ms` is memory times billed time.
+
+    provisioned_mb_ms  of that, in provisioned concurrency; held_mb_ms: what was held as such, busy or not
+    ephemeral_mb_ms    /tmp above 512 MB times billed time
+    restored_mb        memory of environments restored from SnapStart's snapshots
+    streamed_bytes     of streamed answers, above the first 6 MB of each
+    """
 
     requests: int = 0
     errors: int = 0
@@ -362,6 +373,11 @@ class Usage:
     cold_starts: int = 0
     billed_ms: int = 0
     mb_ms: int = 0
+    provisioned_mb_ms: int = 0
+    held_mb_ms: int = 0
+    ephemeral_mb_ms: int = 0
+    restored_mb: int = 0
+    streamed_bytes: int = 0
 
 
 _EVENT_CONFIG = Record(EventConfig)

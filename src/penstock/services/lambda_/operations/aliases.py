@@ -9,7 +9,7 @@ from typing import Any
 from penstock.framework.context import Context
 from penstock.framework.service import operation
 from penstock.services.lambda_ import limits, messages, rules, state
-from penstock.services.lambda_.operations import functions
+from penstock.services.lambda_.operations import functions, provisioned
 from penstock.services.lambda_.rules import Named
 from penstock.services.lambda_.state import LATEST, Alias
 from penstock.storage.transactions import ReadTransaction, Transaction
@@ -61,6 +61,7 @@ async def update_alias(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
         alias.revision_id = revision_id
         _check(tx, named, alias)
         state.put_alias(tx, named.scope, alias)
+        provisioned.touch(tx, named.scope, named.name, alias.name, now_ms=ctx.clock.now_ms())
         return alias
 
     return _described(named, await ctx.store.transact(update))

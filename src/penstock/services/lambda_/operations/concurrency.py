@@ -7,9 +7,8 @@ from typing import Any
 
 from penstock.framework.context import Context
 from penstock.framework.service import operation
-from penstock.kernel.scope import Scope
 from penstock.services.lambda_ import limits, messages, rules, state
-from penstock.services.lambda_.operations import functions
+from penstock.services.lambda_.operations import functions, provisioned
 from penstock.storage.transactions import ReadTransaction, Transaction
 
 
@@ -20,7 +19,7 @@ async def put_function_concurrency(ctx: Context, req: dict[str, Any]) -> dict[st
 
     def put(tx: Transaction) -> None:
         function = functions.get_function_record(tx, named)
-        left = _unreserved(tx, named.scope) + (function.reserved_concurrency or 0) - wanted
+        left = provisioned.unreserved(tx, named.scope) + (function.reserved_concurrency or 0) - wanted
         if wanted and left < limits.UNRESERVED_CONCURRENCY_MIN.value:
             raise messages.too_little_unreserved(limits.UNRESERVED_CONCURRENCY_MIN.value)
         function.reserved_concurrency = wanted
@@ -75,7 +74,7 @@ async def get_function_recursion_config(ctx: Context, req: dict[str, Any]) -> di
 async def get_account_settings(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     def read(tx: ReadTransaction) -> tuple[int, int, int]:
         count = sum(1 for _ in state.functions(tx, ctx.scope))
-        return _unreserved(tx, ctx.scope), state.code_bytes(tx, ctx.scope), count
+        return provisioned.unreserved(tx, ctx.scope), state.code_bytes(tx, ctx.scope), count
 
     unreserved, code_bytes, count = await ctx.store.read(read)
     return {
@@ -88,8 +87,3 @@ async def get_account_settings(ctx: Context, req: dict[str, Any]) -> dict[str, A
         },
         "AccountUsage": {"TotalCodeSize": code_bytes, "FunctionCount": count},
     }
-
-
-def _unreserved(tx: ReadTransaction, scope: Scope) -> int:
-    reserved = sum(function.reserved_concurrency or 0 for function in state.functions(tx, scope))
-    return limits.CONCURRENCY.value - reserved

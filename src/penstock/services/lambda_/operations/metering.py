@@ -7,10 +7,13 @@ from penstock.engines.functions.ports import Outcome
 from penstock.framework.context import Platform
 from penstock.framework.wakeups import Wakeup
 from penstock.kernel.scope import Scope
+from penstock.kernel.units import MIB
 from penstock.services.lambda_ import rules, state
 from penstock.services.lambda_.state import Usage, Version
 from penstock.storage.transactions import Transaction
 
+FREE_EPHEMERAL_MB = 512
+FREE_STREAMED_BYTES = 6 * MIB
 _METER = "lambda.meter"
 _Key = tuple[Scope, str, str, str]
 
@@ -30,6 +33,13 @@ class Meter:
         counts.cold_starts += outcome.is_cold
         counts.billed_ms += outcome.billed_ms
         counts.mb_ms += outcome.billed_ms * version.memory_mb
+        if outcome.is_provisioned:
+            counts.provisioned_mb_ms += outcome.billed_ms * version.memory_mb
+        if version.ephemeral_mb > FREE_EPHEMERAL_MB:
+            counts.ephemeral_mb_ms += outcome.billed_ms * (version.ephemeral_mb - FREE_EPHEMERAL_MB)
+        if outcome.restore_ms is not None:
+            counts.restored_mb += version.memory_mb
+        counts.streamed_bytes += max(outcome.streamed_bytes - FREE_STREAMED_BYTES, 0)
 
     def on_throttle(self, scope: Scope, version: Version) -> None:
         self._of(scope, version).throttles += 1
