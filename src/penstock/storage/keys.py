@@ -9,23 +9,35 @@ from penstock.storage.transactions import Key
 _NULL, _BYTES, _STR, _NESTED, _ZERO, _FALSE, _TRUE = 0x00, 0x01, 0x02, 0x05, 0x14, 0x26, 0x27
 _NEGATIVE_LONG, _POSITIVE_LONG = 0x0B, 0x1D
 _LENGTH_MAX = 255
+_TEXTS: dict[str, bytes] = {}
+_TEXTS_MAX, _TEXT_LENGTH_MAX = 4096, 80
 _SMALL_INTS = [bytes((_ZERO,))] + [bytes((_ZERO + 1, number)) for number in range(1, 256)]
 
 
 def pack(key: Key) -> bytes:
     """TypeError for a part that no key may hold; OverflowError for an int of more than 255 bytes."""
-    out = bytearray()
+    out: list[bytes] = []
     for part in key:
         if type(part) is str:
-            encoded = part.encode()
-            out.append(_STR)
-            out += encoded if b"\0" not in encoded else encoded.replace(b"\0", b"\0\xff")
-            out.append(0)
+            out.append(_TEXTS.get(part) or _pack_text(part))
         elif type(part) is int:
-            out += _SMALL_INTS[part] if 0 <= part < 256 else _pack_int(part)
+            out.append(_SMALL_INTS[part] if 0 <= part < 256 else _pack_int(part))
         else:
-            _pack_part(out, part)
-    return bytes(out)
+            rare = bytearray()
+            _pack_part(rare, part)
+            out.append(bytes(rare))
+    return b"".join(out)
+
+
+def _pack_text(part: str) -> bytes:
+    """Remembered if it is short: the same names come again and again."""
+    encoded = part.encode()
+    packed = b"\x02" + (encoded if b"\0" not in encoded else encoded.replace(b"\0", b"\0\xff")) + b"\0"
+    if len(part) <= _TEXT_LENGTH_MAX:
+        if len(_TEXTS) >= _TEXTS_MAX:
+            _TEXTS.clear()
+        _TEXTS[part] = packed
+    return packed
 
 
 def unpack(data: bytes) -> Key:

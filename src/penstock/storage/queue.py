@@ -104,7 +104,6 @@ class Queue:
         dedup_window_ms: int = 0,
     ) -> Sent:
         if dedup_id:
-            self._sweep_dedup(tx, now_ms)
             known = tx.get((*self._prefix, "d", dedup_id))
             if known is not None:
                 expires_at_ms, first_id, first_seq = orjson.loads(known)
@@ -119,6 +118,8 @@ class Queue:
         if group:
             tx.put((*self._prefix, "g", group, seq), b"")
         if dedup_id:
+            if seq % _DEDUP_SWEEP == 0:
+                self._sweep_dedup(tx, now_ms)
             expires_at_ms = now_ms + dedup_window_ms
             tx.put((*self._prefix, "d", dedup_id), orjson.dumps([expires_at_ms, id, seq]))
             tx.put((*self._prefix, "x", expires_at_ms, dedup_id), b"")
@@ -377,7 +378,7 @@ class Queue:
 
     def _sweep_dedup(self, tx: Transaction, now_ms: int) -> None:
         prefix = (*self._prefix, "x")
-        for key, _ in tx.range(prefix, end=(*prefix, now_ms + 1), limit=_DEDUP_SWEEP):
+        for key, _ in tx.range(prefix, end=(*prefix, now_ms + 1), limit=2 * _DEDUP_SWEEP):
             self._forget_dedup(tx, str(key[-1]), _int(key[-2]))
 
     def _forget_dedup(self, tx: Transaction, dedup_id: str, expires_at_ms: int) -> None:
