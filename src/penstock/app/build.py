@@ -113,6 +113,7 @@ class Node:
             caller=caller,
             data_dir=data_dir,
             auth=config.auth,
+            limits=config.limits,
         )
         authenticator = Authenticator(store, platform.entropy, mode=config.auth, keys=caller.policy_source)
         shipper = LogShipper(platform)

@@ -14,6 +14,7 @@ FILE_VARIABLE = "PENSTOCK_CONFIG"
 
 Auth = Literal["open", "enforce"]
 ClockName = Literal["real", "virtual"]
+Limits = Literal["off", "aws"]
 Isolation = Literal["auto", "sandbox", "process"]
 
 
@@ -29,6 +30,7 @@ class Config:
     data                the folder that holds everything; a relative path is taken from the working directory
     auth                open: any credentials are the account's root; enforce: signatures and policies are checked
     clock               real, or virtual: time moves only when told to
+    limits              off, or aws: throughput is bounded as on AWS, and what is beyond is throttled
     isolation           auto takes the strongest sandbox that the machine allows
     memory_mb           what all functions together may use; 0: half of the machine's
     environments_max    how many execution environments may exist at once; 0: by cores and memory
@@ -40,6 +42,7 @@ class Config:
     data: Path = Path("~/.local/share/penstock")
     auth: Auth = "open"
     clock: ClockName = "real"
+    limits: Limits = "off"
     isolation: Isolation = "auto"
     memory_mb: int = 0
     environments_max: int = 0

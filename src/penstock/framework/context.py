@@ -28,6 +28,7 @@ class Platform:
     clock     the platform's time (may be virtual); wall: the machine's, for measuring and for real waits
     data_dir  for caches that can be made again (unpacked code); the store and blobs have their own folders
     endpoint  where clients reach this node: http://localhost:4566
+    limits    off, or aws: throughput is bounded as on AWS, and what is beyond is throttled
     volatile  what rooms keep in memory while the node runs, by `room.thing`; nothing that can't be lost
     """
 
@@ -40,6 +41,7 @@ class Platform:
     data_dir: Path
     endpoint: str = "http://localhost:4566"
     auth: str = "open"
+    limits: str = "off"
     functions: FunctionPool | None = None
     volatile: dict[str, Any] = field(default_factory=dict)
 

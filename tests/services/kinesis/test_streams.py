@@ -6,32 +6,8 @@ from penstock.kernel.errors import ServiceError
 from penstock.services import kinesis
 from penstock.services.kinesis import rules
 from penstock.services.kinesis.state import HASH_MAX, Shard, Stream
+from penstock.testkit.kinesis_world import ACCOUNT, iterator, put, read, with_stream
 from penstock.testkit.world import World
-
-ACCOUNT = "000000000000"
-
-
-async def with_stream(shards=1, **members):
-    world = World(kinesis.SERVICE)
-    await world.call("kinesis", "CreateStream", StreamName="s", ShardCount=shards, **members)
-    await world.settle()
-    return world
-
-
-async def iterator(world, kind="TRIM_HORIZON", shard="shardId-000000000000", **members):
-    answer = await world.call(
-        "kinesis", "GetShardIterator", StreamName="s", ShardId=shard, ShardIteratorType=kind, **members
-    )
-    return answer["ShardIterator"]
-
-
-async def read(world, kind="TRIM_HORIZON", **members):
-    answer = await world.call("kinesis", "GetRecords", ShardIterator=await iterator(world, kind, **members))
-    return [record["Data"] for record in answer["Records"]]
-
-
-async def put(world, *items, key="k"):
-    return [await world.call("kinesis", "PutRecord", StreamName="s", Data=item, PartitionKey=key) for item in items]
 
 
 async def test_a_stream_is_made_and_deleted():

@@ -14,7 +14,7 @@ import uvloop
 from cyclopts import Parameter
 
 from penstock.app.build import Node, NodeStartFailed
-from penstock.app.config import Auth, ClockName, Config, ConfigError, Isolation, load
+from penstock.app.config import Auth, ClockName, Config, ConfigError, Isolation, Limits, load
 from penstock.storage import snapshots
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
@@ -27,6 +27,7 @@ def up(
     data: Path | None = None,
     auth: Auth | None = None,
     clock: ClockName | None = None,
+    limits: Limits | None = None,
     isolation: Isolation | None = None,
     quiet: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
@@ -47,12 +48,22 @@ def up(
         open: any credentials are the account's root. enforce: signatures and IAM policies are checked.
     clock
         real, or virtual: time stands still until `penstock clock advance 6h`.
+    limits
+        off, or aws: throughput is bounded as on AWS (a Kinesis shard's 1 MB/s), and what is beyond is throttled.
     isolation
         auto takes the strongest that this machine allows; sandbox insists on it; process does without.
     quiet
         No banner on stderr.
     """
-    flags = {"host": host, "port": port, "data": data, "auth": auth, "clock": clock, "isolation": isolation}
+    flags = {
+        "host": host,
+        "port": port,
+        "data": data,
+        "auth": auth,
+        "clock": clock,
+        "limits": limits,
+        "isolation": isolation,
+    }
     try:
         config = load(flags=flags, environment=os.environ, folder=Path.cwd())
     except ConfigError as error:

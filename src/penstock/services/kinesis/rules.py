@@ -1,10 +1,13 @@
-"""Pure decisions: hash keys, sequence numbers, iterators, resharding."""
+"""Pure decisions: hash keys, sequence numbers, seals, resharding."""
 
 import base64
 import binascii
 import hashlib
-from dataclasses import dataclass
+import hmac
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import orjson
 
@@ -12,11 +15,16 @@ from penstock.kernel.scope import Scope
 from penstock.services.kinesis import limits, messages
 from penstock.services.kinesis.state import HASH_MAX, Shard, Stream
 
-_POSITION = slice(10, 28)
+_POSITION, _EPOCH, _SHARD = slice(10, 28), slice(1, 10), slice(38, 46)
+_SEAL_BYTES = 16
 
 
 def when(time_ms: int) -> datetime:
     return datetime.fromtimestamp(time_ms / 1000, UTC)
+
+
+def ms_of(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
 
 
 def hash_of(partition_key: str, explicit: str | None) -> int:
@@ -29,21 +37,16 @@ def hash_of(partition_key: str, explicit: str | None) -> int:
     return key
 
 
-def shard_for(stream: Stream, key: int) -> Shard:
-    return next(shard for shard in stream.open_shards if shard.has_hash(key))
-
-
-def new_shards(count: int, now_ms: int) -> list[Shard]:
+def bounds(count: int) -> list[tuple[int, int]]:
     """Equal parts of the hash key space."""
     step = (HASH_MAX + 1) // count
+    return [(index * step, HASH_MAX if index == count - 1 else (index + 1) * step - 1) for index in range(count)]
+
+
+def new_shards(count: int, now_ms: int, epoch_s: int = 0) -> list[Shard]:
     return [
-        Shard(
-            shard_id(index),
-            str(index * step),
-            str(HASH_MAX if index == count - 1 else (index + 1) * step - 1),
-            now_ms,
-        )
-        for index in range(count)
+        Shard(shard_id(index), str(first), str(last), now_ms, epoch_s=epoch_s)
+        for index, (first, last) in enumerate(bounds(count))
     ]
 
 
@@ -51,70 +54,172 @@ def shard_id(index: int) -> str:
     return f"shardId-{index:012d}"
 
 
+def find_shard(stream: Stream, shard_id: str) -> Shard | None:
+    """By its id, in any of the spellings that AWS takes."""
+    number = shard_id.removeprefix("shardId-")
+    if not number.isdecimal():
+        return None
+    index = int(number)
+    if index < len(stream.shards) and stream.shards[index].index == index:
+        return stream.shards[index]
+    return next((shard for shard in stream.shards if shard.index == index), None)
+
+
 def sequence_number(shard: Shard, position: int, at_ms: int) -> str:
-    """56 digits, rising within a shard: creation, position, time and shard as hexadecimal places of one number."""
-    text = f"2{shard.created_ms // 1000:09x}{position:018x}0{at_ms // 1000:09x}{shard.index:08x}2"
+    """56 digits, rising within a shard: epoch, position, time and shard as hexadecimal places of one number."""
+    text = f"2{shard.epoch:09x}{position:018x}0{at_ms // 1000:09x}{shard.index:08x}2"
     return str(int(text, 16))
 
 
 def position_of(number: str) -> int | None:
     """The position within its shard that a sequence number names; None for what is none of ours."""
-    if not number.isdecimal():
+    text = _places(number)
+    return int(text[_POSITION], 16) if text else None
+
+
+def is_of_shard(number: str, shard: Shard) -> bool:
+    """Whether a sequence number is of this very shard, not of another or of an earlier stream's."""
+    text = _places(number)
+    return bool(text) and int(text[_EPOCH], 16) == shard.epoch and int(text[_SHARD], 16) == shard.index
+
+
+def _places(number: str) -> str:
+    text = f"{int(number):x}" if number.isdecimal() else ""
+    return text if len(text) == 47 else ""
+
+
+def seal(secret: bytes, kind: str, values: list[Any]) -> str:
+    """Something to hand out and take back: nobody can make or change one. `kind` tells iterators from tokens."""
+    body = orjson.dumps([kind, *values])
+    return base64.b64encode(_mac(secret, body) + body).decode()
+
+
+def unseal(secret: bytes, kind: str, text: str) -> list[Any] | None:
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
         return None
-    text = f"{int(number):x}"
-    return int(text[_POSITION], 16) if len(text) == 47 else None
+    mac, body = data[:_SEAL_BYTES], data[_SEAL_BYTES:]
+    if not hmac.compare_digest(mac, _mac(secret, body)):
+        return None
+    values: list[Any] = orjson.loads(body)
+    return values[1:] if values[0] == kind else None
 
 
-@dataclass(frozen=True)
+def _mac(secret: bytes, body: bytes) -> bytes:
+    return hmac.digest(secret, body, "sha256")[:_SEAL_BYTES]
+
+
+@dataclass(frozen=True, slots=True)
 class Iterator:
+    """A place in a shard of one stream, as it was made that time (`epoch`)."""
+
+    account_id: str
+    region: str
     stream: str
+    epoch: int
     shard_id: str
     position: int
     created_ms: int
 
-    def encode(self) -> str:
-        value = [self.stream, self.shard_id, self.position, self.created_ms]
-        return base64.b64encode(orjson.dumps(value)).decode()
+    def sealed(self, secret: bytes) -> str:
+        return seal(secret, "iterator", list(astuple(self)))
+
+    @property
+    def scope(self) -> Scope:
+        return Scope(self.account_id, self.region)
 
 
-def parse_iterator(text: str, now_ms: int) -> Iterator:
-    """Raises InvalidArgumentException, ExpiredIteratorException."""
-    try:
-        iterator = Iterator(*orjson.loads(base64.b64decode(text, validate=True)))
-    except (binascii.Error, ValueError, TypeError):
-        raise messages.invalid("Invalid ShardIterator.") from None
+def read_iterator(secret: bytes, text: str) -> Iterator:
+    """Raises InvalidArgumentException. Whether it is too old, `check_age` says."""
+    values = unseal(secret, "iterator", text)
+    if values is None:
+        raise messages.bad_iterator()
+    return Iterator(*values)
+
+
+def check_age(iterator: Iterator, now_ms: int) -> None:
     if now_ms - iterator.created_ms > limits.ITERATOR_MS.value:
         raise messages.expired_iterator(_java_time(iterator.created_ms), _java_time(now_ms))
-    return iterator
 
 
 def _java_time(time_ms: int) -> str:
     return when(time_ms).strftime("%a %b %d %H:%M:%S UTC %Y")
 
 
-def split(stream: Stream, shard: Shard, at_hash: int, now_ms: int) -> None:
+def split(stream: Stream, shard: Shard, at_hash: int, now_ms: int) -> tuple[Shard, Shard]:
     """Close a shard and open two children. Raises InvalidArgumentException for a key outside it."""
     if not int(shard.first_hash) < at_hash <= int(shard.last_hash):
         raise messages.bad_split(at_hash, shard.id, stream.name)
     shard.closed_ms = now_ms
-    first = len(stream.shards)
-    stream.shards += [
-        Shard(shard_id(first), shard.first_hash, str(at_hash - 1), now_ms, parent=shard.id),
-        Shard(shard_id(first + 1), str(at_hash), shard.last_hash, now_ms, parent=shard.id),
-    ]
+    low = _child(stream, shard.first_hash, str(at_hash - 1), now_ms, shard)
+    high = _child(stream, str(at_hash), shard.last_hash, now_ms, shard)
+    return low, high
 
 
-def merge(stream: Stream, one: Shard, other: Shard, now_ms: int) -> None:
+def merge(stream: Stream, one: Shard, other: Shard, now_ms: int) -> Shard:
     """Close two neighbours and open their child. Raises InvalidArgumentException if they aren't neighbours."""
     low, high = sorted((one, other), key=lambda shard: int(shard.first_hash))
     if int(low.last_hash) + 1 != int(high.first_hash):
         raise messages.not_adjacent(one.id, other.id, stream.name)
     one.closed_ms = other.closed_ms = now_ms
-    child = Shard(shard_id(len(stream.shards)), low.first_hash, high.last_hash, now_ms, one.id, other.id)
+    return _child(stream, low.first_hash, high.last_hash, now_ms, one, other)
+
+
+def _child(stream: Stream, first_hash: str, last_hash: str, now_ms: int, *parents: Shard) -> Shard:
+    """Its sequence numbers are beyond those of its parents."""
+    index = stream.shard_count
+    epoch_s = max(now_ms // 1000, max(parent.epoch for parent in parents) + 1)
+    adjacent = parents[1].id if len(parents) > 1 else ""
+    child = Shard(shard_id(index), first_hash, last_hash, now_ms, parents[0].id, adjacent, epoch_s=epoch_s)
+    stream.next_shard = index + 1
     stream.shards.append(child)
+    return child
 
 
-def shown_shard(scope: Scope, shard: Shard, *, next_position: int) -> dict[str, object]:
+def scale(stream: Stream, target: int, now_ms: int) -> None:
+    """Split and merge until `target` equal shards are open. Raises InvalidArgumentException beyond double or half.
+
+    Source: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateShardCount.html
+    """
+    count = len(stream.open_shards)
+    if target == count or target > 2 * count or 2 * target < count:
+        raise messages.bad_target(target, count)
+    rescale(stream, target, now_ms)
+
+
+def rescale(stream: Stream, target: int, now_ms: int) -> None:
+    """As `scale`, by as much as it takes. Parts that lie right already stay."""
+    parts = bounds(target)
+    for shard in stream.open_shards:
+        rest = shard
+        for first, _ in parts:
+            if int(rest.first_hash) < first <= int(rest.last_hash):
+                _, rest = split(stream, rest, first, now_ms)
+    pieces = sorted(stream.open_shards, key=lambda shard: int(shard.first_hash))
+    for _, last in parts:
+        whole = pieces.pop(0)
+        while pieces and int(pieces[0].last_hash) <= last:
+            whole = merge(stream, whole, pieces.pop(0), now_ms)
+
+
+def is_listed(shard: Shard, shard_filter: Mapping[str, Any], oldest_ms: int) -> bool:
+    """Whether a visible shard passes ListShards' filter. `oldest_ms` is the trim horizon.
+
+    Source: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ShardFilter.html
+    """
+    kind = shard_filter["Type"]
+    if kind == "AFTER_SHARD_ID":
+        return shard.id > str(shard_filter["ShardId"])
+    if kind == "AT_LATEST":
+        return shard.closed_ms is None
+    at_ms = max(oldest_ms, shard_filter["TimestampMs"]) if kind.endswith("TIMESTAMP") else oldest_ms
+    if kind.startswith("FROM"):
+        return shard.closed_ms is None or shard.closed_ms >= at_ms
+    return shard.created_ms <= at_ms and (shard.closed_ms is None or shard.closed_ms > at_ms)
+
+
+def shown_shard(shard: Shard, *, next_position: int) -> dict[str, object]:
     """A shard as ListShards and DescribeStream answer it. A closed one has the number after its last record's."""
     numbers = {"StartingSequenceNumber": sequence_number(shard, 0, shard.created_ms)}
     if shard.closed_ms is not None:
@@ -129,3 +234,15 @@ def shown_shard(scope: Scope, shard: Shard, *, next_position: int) -> dict[str, 
     if shard.adjacent_parent:
         shown["AdjacentParentShardId"] = shard.adjacent_parent
     return shown
+
+
+def children_of(stream: Stream, shard: Shard) -> list[dict[str, Any]]:
+    return [
+        {
+            "ShardId": child.id,
+            "ParentShards": [parent for parent in (child.parent, child.adjacent_parent) if parent],
+            "HashKeyRange": {"StartingHashKey": child.first_hash, "EndingHashKey": child.last_hash},
+        }
+        for child in stream.shards
+        if shard.id in (child.parent, child.adjacent_parent)
+    ]

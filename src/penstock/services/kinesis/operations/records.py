@@ -1,158 +1,200 @@
 """Records: put and read."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from penstock.framework.context import Context
 from penstock.framework.service import operation
-from penstock.kernel.units import HOUR_MS
+from penstock.kernel.errors import ServiceError
+from penstock.kernel.scope import Scope
+from penstock.kernel.units import KIB
 from penstock.services.kinesis import limits, messages, rules, state
-from penstock.services.kinesis.operations.access import named
-from penstock.services.kinesis.operations.shards import find
+from penstock.services.kinesis.operations import throughput
+from penstock.services.kinesis.operations.access import located, secret_of
+from penstock.services.kinesis.operations.arrivals import arrivals_of
+from penstock.services.kinesis.operations.reading import (
+    Page,
+    find_visible,
+    read_page,
+    readable,
+    shown_record,
+    start_position,
+)
 from penstock.services.kinesis.rules import Iterator
-from penstock.services.kinesis.state import Shard, Stored, Stream
-from penstock.storage.journal import Entry
+from penstock.services.kinesis.state import Shard, Stored, View
 from penstock.storage.transactions import ReadTransaction, Transaction
+
+Put = dict[str, str]
 
 
 @operation
 async def put_record(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    _check_size([req])
-    [put], encryption = await _append(ctx, named(req), [req])
-    return {**put, **({"EncryptionType": encryption} if encryption != "NONE" else {})}
+    """Raises ProvisionedThroughputExceededException where the node keeps AWS's limits."""
+    [put], encryption = await _put(ctx, req, [req])
+    if "ErrorCode" in put:
+        raise ServiceError(put["ErrorCode"], put["ErrorMessage"])
+    return {**put, **_shown_encryption(encryption)}
 
 
 @operation
 async def put_records(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    _check_size(req["Records"])
-    put, encryption = await _append(ctx, named(req), req["Records"])
-    return {
-        "FailedRecordCount": 0,
-        "Records": put,
-        **({"EncryptionType": encryption} if encryption != "NONE" else {}),
-    }
+    """One that the shard has no room for fails by itself; the caller sends it again."""
+    put, encryption = await _put(ctx, req, req["Records"])
+    failed = sum("ErrorCode" in one for one in put)
+    return {"FailedRecordCount": failed, "Records": put, **_shown_encryption(encryption)}
 
 
-def _check_size(records: list[dict[str, Any]]) -> None:
+def _shown_encryption(encryption: str) -> dict[str, str]:
+    return {"EncryptionType": encryption} if encryption != "NONE" else {}
+
+
+async def _put(ctx: Context, req: dict[str, Any], records: Sequence[dict[str, Any]]) -> tuple[list[Put], str]:
+    """All in one transaction, in order per shard. What each was answered, and the stream's encryption."""
+    scope, name = located(ctx, req)
+    now_ms, salt = ctx.clock.now_ms(), ctx.entropy.token_hex(4)
     size = sum(len(record["Data"]) + len(str(record.get("PartitionKey") or "").encode()) for record in records)
     if size > limits.BATCH_BYTES_MAX.value:
         raise messages.invalid("Records size exceeds 10 MB limit")
+    view = await ctx.store.read(lambda tx: readable(tx, scope, name))
+    _check(view, records, is_batch="Records" in req)
+    if req.get("DryRun"):
+        raise messages.dry_run()
+    keys = _hash_keys(view, records, salt)
+    refused = _refused(ctx, scope, view, records, keys)
+
+    def append(tx: Transaction) -> tuple[list[Put], str]:
+        return _append(tx, scope, readable(tx, scope, name), records, keys, refused, now_ms)
+
+    answer = await ctx.store.transact(append)
+    arrivals_of(ctx.platform).signal((scope, name))
+    return answer
 
 
-async def _append(ctx: Context, name: str, records: list[dict[str, Any]]) -> tuple[list[dict[str, str]], str]:
-    """All in one transaction, in order per shard. What each was answered, and the stream's encryption."""
-    now_ms = ctx.clock.now_ms()
-
-    def append(tx: Transaction) -> tuple[list[dict[str, str]], str]:
-        stream = _readable(tx, ctx, name)
-        journal = state.records_of(ctx.scope, name)
-        by_shard: dict[str, tuple[Shard, list[int], list[bytes]]] = {}
-        for index, record in enumerate(records):
-            key = str(record.get("PartitionKey") or "")
-            shard = rules.shard_for(stream, rules.hash_of(key, record.get("ExplicitHashKey")))
-            _, indexes, items = by_shard.setdefault(shard.id, (shard, [], []))
-            indexes.append(index)
-            items.append(Stored(key, bytes(record["Data"]), stream.encryption).encode())
-        answers: list[dict[str, str]] = [{} for _ in records]
-        for shard, indexes, items in by_shard.values():
-            entries = journal.append_all(tx, shard.id, items, now_ms=now_ms)
-            for index, entry in zip(indexes, entries, strict=True):
-                number = rules.sequence_number(shard, entry.position, entry.at_ms)
-                answers[index] = {"ShardId": shard.id, "SequenceNumber": number}
-        return answers, stream.encryption
-
-    return await ctx.store.transact(append)
+def _check(view: View, records: Sequence[dict[str, Any]], *, is_batch: bool) -> None:
+    """Raises ValidationException for a record that is too long, or has no key."""
+    size_max = view.stream.max_record_kib * KIB
+    for index, record in enumerate(records, 1):
+        within = f"records.{index}.member." if is_batch else ""
+        if len(record["Data"]) > size_max:
+            raise messages.record_too_long(f"{within}data", size_max)
+        if record.get("PartitionKey") is None and view.stream.distribution != "AUTO":
+            raise messages.null_member(f"{within}partitionKey")
 
 
-def _readable(tx: ReadTransaction, ctx: Context, name: str) -> Stream:
-    """A stream that is being made isn't there yet for those who put and read."""
-    stream = state.get_stream(tx, ctx.scope, name)
-    if stream.status in ("CREATING", "DELETING"):
-        raise messages.no_stream(name, ctx.scope.account_id)
-    return stream
+def _hash_keys(view: View, records: Sequence[dict[str, Any]], salt: str) -> list[int]:
+    if view.stream.distribution == "AUTO":
+        return [rules.hash_of(f"{salt}{index}", None) for index in range(len(records))]
+    return [rules.hash_of(str(record["PartitionKey"]), record.get("ExplicitHashKey")) for record in records]
+
+
+def _refused(
+    ctx: Context, scope: Scope, view: View, records: Sequence[dict[str, Any]], keys: list[int]
+) -> dict[int, ServiceError]:
+    """By its place, why a record isn't taken: its shard has no room this second."""
+    if ctx.platform.limits != "aws":
+        return {}
+    refused = {}
+    for index, (record, key) in enumerate(zip(records, keys, strict=True)):
+        shard_id, name = view.shard_for(key).id, view.stream.name
+        if not throughput.may_write(ctx, scope, name, shard_id, len(record["Data"])):
+            refused[index] = messages.rate_exceeded(shard_id, name, scope.account_id)
+    return refused
+
+
+def _append(
+    tx: Transaction,
+    scope: Scope,
+    view: View,
+    records: Sequence[dict[str, Any]],
+    keys: list[int],
+    refused: dict[int, ServiceError],
+    now_ms: int,
+) -> tuple[list[Put], str]:
+    journal, encryption = state.records_of(scope, view.stream.name), view.stream.encryption
+    by_shard: dict[str, tuple[Shard, list[int], list[bytes]]] = {}
+    for index, (record, key) in enumerate(zip(records, keys, strict=True)):
+        if index in refused:
+            continue
+        shard = view.shard_for(key)
+        _, indexes, items = by_shard.setdefault(shard.id, (shard, [], []))
+        indexes.append(index)
+        items.append(Stored(str(record.get("PartitionKey") or ""), bytes(record["Data"]), encryption).encode())
+    answers: list[Put] = [{} for _ in records]
+    for index, error in refused.items():
+        answers[index] = {"ErrorCode": error.code, "ErrorMessage": error.message}
+    for shard, indexes, items in by_shard.values():
+        entries = journal.append_all(tx, shard.id, items, now_ms=now_ms)
+        for index, entry in zip(indexes, entries, strict=True):
+            number = rules.sequence_number(shard, entry.position, entry.at_ms)
+            answers[index] = {"ShardId": shard.id, "SequenceNumber": number}
+    return answers, encryption
 
 
 @operation
 async def get_shard_iterator(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    name, now_ms, kind = named(req), ctx.clock.now_ms(), req["ShardIteratorType"]
+    (scope, name), now_ms, secret = located(ctx, req), ctx.clock.now_ms(), await secret_of(ctx)
+    wanted = {
+        "Type": req["ShardIteratorType"],
+        "SequenceNumber": req.get("StartingSequenceNumber"),
+        "Timestamp": req.get("Timestamp"),
+    }
 
     def read(tx: ReadTransaction) -> str:
-        stream = _readable(tx, ctx, name)
-        shard = find(ctx, stream, req["ShardId"])
-        return Iterator(name, shard.id, _start(tx, ctx, name, shard, kind, req), now_ms).encode()
+        stream = readable(tx, scope, name).stream
+        shard = find_visible(scope, stream, req["ShardId"], now_ms)
+        position = start_position(tx, scope, stream, shard, wanted, now_ms)
+        iterator = Iterator(scope.account_id, scope.region, name, shard.epoch, shard.id, position, now_ms)
+        return iterator.sealed(secret)
 
-    return {"ShardIterator": await ctx.store.read(read)}
-
-
-def _start(tx: ReadTransaction, ctx: Context, name: str, shard: Shard, kind: str, req: dict[str, Any]) -> int:
-    journal = state.records_of(ctx.scope, name)
-    if kind == "LATEST":
-        return journal.next_position(tx, shard.id)
-    if kind == "AT_TIMESTAMP":
-        if req.get("Timestamp") is None:
-            raise messages.missing_start("timestampInMillis", kind, "timestamp")
-        return journal.position_at(tx, shard.id, round(req["Timestamp"].timestamp() * 1000))
-    if kind == "TRIM_HORIZON":
-        return 1
-    number = req.get("StartingSequenceNumber")
-    position = rules.position_of(number) if number else None
-    if position is None:
-        if number is None:
-            raise messages.missing_start("startingSequenceNumber", kind, "startingSequenceNumber")
-        raise messages.bad_sequence(number, shard.id)
-    return position + (kind == "AFTER_SEQUENCE_NUMBER")
+    found = await ctx.store.read(read)
+    if req.get("DryRun"):
+        raise messages.dry_run()
+    return {"ShardIterator": found}
 
 
 @operation
 async def get_records(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    now_ms = ctx.clock.now_ms()
-    iterator = rules.parse_iterator(req["ShardIterator"], now_ms)
+    """Up to 10,000 records or 10 MiB. A closed shard's last page names its children instead of another iterator."""
+    now_ms, secret = ctx.clock.now_ms(), await secret_of(ctx)
+    iterator = rules.read_iterator(secret, req["ShardIterator"])
+    scope, name = iterator.scope, iterator.stream
+    if iterator.region != ctx.scope.region or req.get("StreamARN", state.stream_arn(scope, name)) != state.stream_arn(
+        scope, name
+    ):
+        raise messages.bad_iterator()
+    rules.check_age(iterator, now_ms)
     count = req.get("Limit") or limits.GET_RECORDS_MAX.value
 
-    def read(tx: ReadTransaction) -> dict[str, Any]:
-        stream = _readable(tx, ctx, iterator.stream)
-        shard = find(ctx, stream, iterator.shard_id)
-        journal = state.records_of(ctx.scope, stream.name)
-        oldest_ms = now_ms - stream.retention_hours * HOUR_MS
-        entries, size = list[Entry](), 0
-        for entry in journal.entries(tx, shard.id, position=iterator.position, limit=count):
-            size += len(entry.data)
-            if entries and size > limits.GET_BYTES_MAX.value:
-                break
-            entries.append(entry)
-        position = entries[-1].position + 1 if entries else iterator.position
-        end = journal.next_position(tx, shard.id)
-        behind_ms = now_ms - entries[-1].at_ms if entries and position < end else 0
-        answer: dict[str, Any] = {
-            "Records": [_shown(shard, entry) for entry in entries if entry.at_ms >= oldest_ms],
-            "MillisBehindLatest": max(0, behind_ms),
-        }
-        if shard.closed_ms is None or position < end:
-            answer["NextShardIterator"] = Iterator(stream.name, shard.id, position, now_ms).encode()
-        else:
-            answer["ChildShards"] = _children(stream, shard)
-        return answer
+    def read(tx: ReadTransaction) -> tuple[View, Shard, Page]:
+        view = readable(tx, scope, name)
+        shard = find_visible(scope, view.stream, iterator.shard_id, now_ms)
+        if shard.epoch != iterator.epoch:
+            raise messages.no_shard(shard.id, name, scope.account_id)
+        if req.get("DryRun"):
+            raise messages.dry_run()
+        if not throughput.may_read(ctx, scope, name, shard.id):
+            raise messages.rate_exceeded(shard.id, name, scope.account_id)
+        page = read_page(
+            tx,
+            scope,
+            view.stream,
+            shard,
+            position=iterator.position,
+            now_ms=now_ms,
+            count=count,
+            bytes_max=limits.GET_BYTES_MAX.value,
+        )
+        return view, shard, page
 
-    return await ctx.store.read(read)
-
-
-def _shown(shard: Shard, entry: Entry) -> dict[str, Any]:
-    stored = Stored.decode(entry.data)
-    record: dict[str, Any] = {
-        "SequenceNumber": rules.sequence_number(shard, entry.position, entry.at_ms),
-        "ApproximateArrivalTimestamp": rules.when(entry.at_ms),
-        "Data": stored.data,
-        "PartitionKey": stored.partition_key,
+    view, shard, page = await ctx.store.read(read)
+    throughput.note_read(ctx, scope, name, shard.id, page.size)
+    answer: dict[str, Any] = {
+        "Records": [shown_record(shard, entry) for entry in page.entries],
+        "MillisBehindLatest": page.behind_ms,
     }
-    return record | ({"EncryptionType": stored.encryption} if stored.encryption == "KMS" else {})
-
-
-def _children(stream: Stream, shard: Shard) -> list[dict[str, Any]]:
-    return [
-        {
-            "ShardId": child.id,
-            "ParentShards": [parent for parent in (child.parent, child.adjacent_parent) if parent],
-            "HashKeyRange": {"StartingHashKey": child.first_hash, "EndingHashKey": child.last_hash},
-        }
-        for child in stream.shards
-        if shard.id in (child.parent, child.adjacent_parent)
-    ]
+    if page.is_end:
+        answer["ChildShards"] = rules.children_of(view.stream, shard)
+    else:
+        answer["NextShardIterator"] = replace(iterator, position=page.next_position, created_ms=now_ms).sealed(secret)
+    return answer

@@ -4,8 +4,9 @@ from typing import Any
 
 from penstock.framework.context import Context
 from penstock.framework.service import operation
+from penstock.kernel.scope import Scope
 from penstock.services.kinesis import limits, messages, rules, state
-from penstock.services.kinesis.operations.access import named
+from penstock.services.kinesis.operations.access import located
 from penstock.services.kinesis.state import Stream
 from penstock.storage import outbox
 from penstock.storage.transactions import ReadTransaction, Transaction
@@ -16,85 +17,145 @@ PAGE_DEFAULT = 100
 
 @operation
 async def create_stream(ctx: Context, req: dict[str, Any]) -> None:
+    """Raises ResourceInUseException, LimitExceededException beyond the account's shards."""
     mode = (req.get("StreamModeDetails") or {}).get("StreamMode") or "PROVISIONED"
-    count = req.get("ShardCount") or (limits.SHARDS_OF_ON_DEMAND if mode == "ON_DEMAND" else 0)
+    warm_mibps = req.get("WarmThroughputMiBps") or 0
+    on_demand = max(limits.SHARDS_OF_ON_DEMAND, warm_mibps)
+    count = on_demand if mode == "ON_DEMAND" else req.get("ShardCount") or 0
     if count < 1:
         raise messages.invalid("ShardCount must be specified for PROVISIONED streams.")
-    now_ms = ctx.clock.now_ms()
-    stream = Stream(req["StreamName"], now_ms, mode, shards=rules.new_shards(count, now_ms), tags=req.get("Tags") or {})
+    check_tags(req["StreamName"], req.get("Tags") or {})
+    now_ms, scope = ctx.clock.now_ms(), ctx.scope
+    stream = Stream(
+        req["StreamName"],
+        now_ms,
+        mode,
+        tags=req.get("Tags") or {},
+        max_record_kib=req.get("MaxRecordSizeInKiB") or limits.RECORD_KIB.value,
+        warm_mibps=warm_mibps,
+        distribution=req.get("RecordDistributionStrategy") or "USER_PARTITION_KEY",
+    )
 
     def create(tx: Transaction) -> None:
-        if state.find_stream(tx, ctx.scope, stream.name) is not None:
-            raise messages.stream_exists(stream.name, ctx.scope.account_id)
-        _put_changing(tx, ctx, stream, now_ms)
+        if state.find_stream(tx, scope, stream.name) is not None:
+            raise messages.stream_exists(stream.name, scope.account_id)
+        check_room(tx, scope, count)
+        stream.shards = rules.new_shards(count, now_ms, state.next_epoch(tx, scope, stream.name, now_ms))
+        stream.next_shard = count
+        change(tx, scope, stream, "CREATING", now_ms)
 
     await ctx.store.transact(create)
 
 
-def _put_changing(tx: Transaction, ctx: Context, stream: Stream, now_ms: int) -> None:
-    """Store it in its passing state, and see to it that it ends."""
-    state.put_stream(tx, ctx.scope, stream)
+def check_room(tx: ReadTransaction, scope: Scope, more: int) -> None:
+    """Raises LimitExceededException where the account would have too many open shards."""
+    known = sum(len(stream.open_shards) for stream in state.streams(tx, scope))
+    if known + more > limits.SHARDS_MAX.value:
+        raise messages.too_many_shards(scope, known, more)
+
+
+def check_tags(name: str, tags: dict[str, str]) -> None:
+    if len(tags) > limits.TAGS_MAX.value:
+        raise messages.too_many_tags(name)
+
+
+def change(tx: Transaction, scope: Scope, stream: Stream, status: str, now_ms: int) -> None:
+    """Store it in a passing state, and see to it that it ends."""
+    stream.status = status
+    state.put_stream(tx, scope, stream)
     payload: dict[str, object] = {
-        "account_id": ctx.scope.account_id,
-        "region": ctx.scope.region,
+        "account_id": scope.account_id,
+        "region": scope.region,
         "name": stream.name,
         "created_ms": stream.created_ms,
     }
-    outbox.add(tx, SETTLE, payload, due_ms=now_ms, id=f"{ctx.scope.account_id}/{ctx.scope.region}/{stream.name}")
+    outbox.add(tx, SETTLE, payload, due_ms=now_ms, id=f"{scope.account_id}/{scope.region}/{stream.name}")
 
 
-def change(tx: Transaction, ctx: Context, stream: Stream, status: str, now_ms: int) -> None:
-    stream.status = status
-    _put_changing(tx, ctx, stream, now_ms)
+def get_active(tx: ReadTransaction, scope: Scope, name: str) -> Stream:
+    """Raises ResourceInUseException while it is being made, changed or deleted."""
+    stream = state.get_stream(tx, scope, name)
+    if stream.status != "ACTIVE":
+        raise messages.not_active(name, scope.account_id, stream.status)
+    return stream
 
 
 @operation
 async def delete_stream(ctx: Context, req: dict[str, Any]) -> None:
-    name, now_ms = named(req), ctx.clock.now_ms()
+    """Raises ResourceInUseException where consumers are registered, unless they may go too."""
+    (scope, name), now_ms = located(ctx, req), ctx.clock.now_ms()
 
     def delete(tx: Transaction) -> None:
-        change(tx, ctx, state.get_stream(tx, ctx.scope, name), "DELETING", now_ms)
+        stream = state.get_stream(tx, scope, name)
+        if state.consumers(tx, scope, name) and not req.get("EnforceConsumerDeletion"):
+            raise messages.has_consumers(name, scope.account_id)
+        change(tx, scope, stream, "DELETING", now_ms)
 
     await ctx.store.transact(delete)
 
 
 @operation
 async def describe_stream(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    name, count = named(req), req.get("Limit") or PAGE_DEFAULT
-    after = req.get("ExclusiveStartShardId") or ""
+    (scope, name), now_ms = located(ctx, req), ctx.clock.now_ms()
+    after, count = req.get("ExclusiveStartShardId") or "", req.get("Limit") or PAGE_DEFAULT
 
     def read(tx: ReadTransaction) -> dict[str, Any]:
-        stream = state.get_stream(tx, ctx.scope, name)
-        journal = state.records_of(ctx.scope, name)
-        shards = [shard for shard in stream.shards if shard.id > after]
-        shown = [
-            rules.shown_shard(ctx.scope, shard, next_position=journal.next_position(tx, shard.id))
-            for shard in shards[:count]
-        ]
-        return {**_described(ctx, stream), "Shards": shown, "HasMoreShards": len(shards) > count}
+        stream = state.get_view(tx, scope, name).stream
+        visible = [] if stream.status == "CREATING" else stream.visible_shards(now_ms)
+        shards = [shard for shard in visible if shard.id > after]
+        shown = shown_shards(tx, scope, stream, shards[:count])
+        return {**_described(scope, stream), "Shards": shown, "HasMoreShards": len(shards) > count}
 
     return {"StreamDescription": await ctx.store.read(read)}
 
 
+def shown_shards(
+    tx: ReadTransaction, scope: Scope, stream: Stream, shards: list[state.Shard]
+) -> list[dict[str, object]]:
+    journal = state.records_of(scope, stream.name)
+    return [rules.shown_shard(shard, next_position=journal.next_position(tx, shard.id)) for shard in shards]
+
+
 @operation
 async def describe_stream_summary(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    stream = await ctx.store.read(lambda tx: state.get_stream(tx, ctx.scope, named(req)))
-    summary = {**_described(ctx, stream), "OpenShardCount": len(stream.open_shards), "ConsumerCount": 0}
-    return {"StreamDescriptionSummary": summary}
+    scope, name = located(ctx, req)
+
+    def read(tx: ReadTransaction) -> dict[str, Any]:
+        stream = state.get_view(tx, scope, name).stream
+        summary = {
+            **_described(scope, stream),
+            "OpenShardCount": len(stream.open_shards),
+            "ConsumerCount": len(state.consumers(tx, scope, name)),
+            "MaxRecordSizeInKiB": stream.max_record_kib,
+        }
+        return summary | ({"WarmThroughput": shown_warmth(stream)} if stream.mode == "ON_DEMAND" else {})
+
+    return {"StreamDescriptionSummary": await ctx.store.read(read)}
 
 
-def _described(ctx: Context, stream: Stream) -> dict[str, Any]:
+def shown_warmth(stream: Stream) -> dict[str, int]:
+    """A shard takes a MiB a second."""
+    return {"TargetMiBps": stream.warm_mibps, "CurrentMiBps": len(stream.open_shards)}
+
+
+def _described(scope: Scope, stream: Stream) -> dict[str, Any]:
     described: dict[str, Any] = {
-        "StreamName": stream.name,
-        "StreamARN": stream.arn(ctx.scope),
-        "StreamStatus": stream.status,
-        "StreamModeDetails": {"StreamMode": stream.mode},
-        "StreamCreationTimestamp": rules.when(stream.created_ms),
+        **_summary(scope, stream),
         "RetentionPeriodHours": stream.retention_hours,
-        "EnhancedMonitoring": [{"ShardLevelMetrics": []}],
+        "EnhancedMonitoring": [{"ShardLevelMetrics": stream.metrics}],
         "EncryptionType": stream.encryption,
     }
     return described | ({"KeyId": stream.key_id} if stream.key_id else {})
+
+
+def _summary(scope: Scope, stream: Stream) -> dict[str, Any]:
+    return {
+        "StreamName": stream.name,
+        "StreamARN": stream.arn(scope),
+        "StreamStatus": stream.status,
+        "StreamModeDetails": {"StreamMode": stream.mode},
+        "StreamCreationTimestamp": rules.when(stream.created_ms),
+    }
 
 
 @operation
@@ -105,73 +166,9 @@ async def list_streams(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "StreamNames": [stream.name for stream in page],
         "HasMoreStreams": len(found) > count,
-        "StreamSummaries": [
-            {
-                "StreamName": stream.name,
-                "StreamARN": stream.arn(ctx.scope),
-                "StreamStatus": stream.status,
-                "StreamModeDetails": {"StreamMode": stream.mode},
-                "StreamCreationTimestamp": rules.when(stream.created_ms),
-            }
-            for stream in page
-        ],
+        "StreamSummaries": [_summary(ctx.scope, stream) for stream in page],
     }
     return answer | ({"NextToken": page[-1].name} if len(found) > count else {})
-
-
-@operation
-async def increase_stream_retention_period(ctx: Context, req: dict[str, Any]) -> None:
-    await _retain(ctx, req, is_increase=True)
-
-
-@operation
-async def decrease_stream_retention_period(ctx: Context, req: dict[str, Any]) -> None:
-    await _retain(ctx, req, is_increase=False)
-
-
-async def _retain(ctx: Context, req: dict[str, Any], *, is_increase: bool) -> None:
-    hours, name = req["RetentionPeriodHours"], named(req)
-    if not limits.RETENTION_HOURS_MIN.value <= hours <= limits.RETENTION_HOURS_MAX.value:
-        raise messages.retention_out_of_range(hours)
-
-    def retain(tx: Transaction) -> None:
-        stream = state.get_stream(tx, ctx.scope, name)
-        if (hours < stream.retention_hours) if is_increase else (hours > stream.retention_hours):
-            raise messages.wrong_direction(hours, name, stream.retention_hours, is_increase=is_increase)
-        stream.retention_hours = hours
-        state.put_stream(tx, ctx.scope, stream)
-
-    await ctx.store.transact(retain)
-
-
-@operation
-async def start_stream_encryption(ctx: Context, req: dict[str, Any]) -> None:
-    """The flag and the key's name; records are kept as they are."""
-    await _encrypt(ctx, req, req["EncryptionType"], req["KeyId"])
-
-
-@operation
-async def stop_stream_encryption(ctx: Context, req: dict[str, Any]) -> None:
-    await _encrypt(ctx, req, "NONE", "")
-
-
-async def _encrypt(ctx: Context, req: dict[str, Any], kind: str, key_id: str) -> None:
-    def write(tx: Transaction) -> None:
-        stream = state.get_stream(tx, ctx.scope, named(req))
-        stream.encryption, stream.key_id = kind, key_id
-        state.put_stream(tx, ctx.scope, stream)
-
-    await ctx.store.transact(write)
-
-
-@operation
-async def update_stream_mode(ctx: Context, req: dict[str, Any]) -> None:
-    def write(tx: Transaction) -> None:
-        stream = state.get_stream(tx, ctx.scope, named(req))
-        stream.mode = req["StreamModeDetails"]["StreamMode"]
-        state.put_stream(tx, ctx.scope, stream)
-
-    await ctx.store.transact(write)
 
 
 @operation
