@@ -47,14 +47,17 @@ class Authorizer:
         if canonical is not None:
             req = await ctx.store.read(lambda tx, given=req: canonical(tx, ctx, given))  # type: ignore[misc]
         for permission in _permissions(room, operation):
-            if not permission.resource(ctx, req):
+            asked, seen = permission.view(operation, req) if permission.view else (operation, req)
+            if not permission.resource(ctx, seen):
                 continue
-            request = _request(ctx, permission, req)
-            decision = evaluate(request, await self._policies(ctx, room, operation, req))
+            policies, owner, values = await self._facts(ctx, room, asked, seen)
+            request = _request(ctx, permission, seen, owner, values)
+            decision = evaluate(request, policies)
             if decision.allowed:
                 continue
             if not is_open:
-                raise refusal(room.name, decision.message(request))
+                is_nobody = ctx.principal.kind == "anonymous"
+                raise refusal(room.name, "Access Denied" if is_nobody else decision.message(request))
             self._note(ctx, request, decision)
 
     def denials(self) -> list[Denial]:
@@ -70,14 +73,19 @@ class Authorizer:
             self._denials[key] = Denial(*key, reason=decision.message(request))
         self._denials[key].count += 1
 
-    async def _policies(self, ctx: Context, room: Service, operation: str, req: Members) -> Policies:
-        find_resource_policy, source = room.access.resource_policy, self._source
+    async def _facts(
+        self, ctx: Context, room: Service, operation: str, req: Members
+    ) -> tuple[Policies, str | None, Mapping[str, str | list[str]]]:
+        """What the store knows of the caller and of what is asked for: policies, its owner, condition keys."""
+        access, source = room.access, self._source
 
-        def look(tx: ReadTransaction) -> Policies:
+        def look(tx: ReadTransaction) -> tuple[Policies, str | None, Mapping[str, str | list[str]]]:
             is_known = source is not None and ctx.principal.kind in ("user", "role")
             identity, boundary = source.policies_of(tx, ctx.principal) if source and is_known else ([], None)
-            resource = find_resource_policy(tx, ctx, operation, req) if find_resource_policy else None
-            return Policies(identity, resource, boundary, ctx.principal.session_policies)
+            resource = access.resource_policy(tx, ctx, operation, req) if access.resource_policy else None
+            owner = access.owner(tx, ctx, operation, req) if access.owner else None
+            values = access.values(tx, ctx, operation, req) if access.values else {}
+            return Policies(identity, resource, boundary, ctx.principal.session_policies), owner, values
 
         return await ctx.store.read(look)
 
@@ -117,10 +125,12 @@ def _permissions(room: Service, operation: str) -> tuple[Permission, ...]:
     return (Permission(f"{room.name}:{operation}", lambda ctx, req: "*"),)
 
 
-def _request(ctx: Context, permission: Permission, req: Members) -> Request:
+def _request(
+    ctx: Context, permission: Permission, req: Members, owner: str | None, values: Mapping[str, str | list[str]]
+) -> Request:
     resource = permission.resource(ctx, req)
-    owner = arn.parse(resource).account_id if arn.is_arn(resource) else ""
-    extra = permission.conditions(ctx, req) if permission.conditions else {}
+    owner = owner or (arn.parse(resource).account_id if arn.is_arn(resource) else "")
+    extra = {**values, **(permission.conditions(ctx, req) if permission.conditions else {})}
     return Request(ctx.principal, permission.action, resource, owner or ctx.scope.account_id, _values(ctx, extra))
 
 

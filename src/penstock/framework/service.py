@@ -33,11 +33,13 @@ class Permission:
 
     action     `s3:PutObject`
     resource   the ARN that the request names; conditions: extra condition keys
+    view       the (operation, request) that it is judged as, where that isn't the one made: a copy reads its source
     """
 
     action: str
     resource: Callable[["Context", Members], str]
     conditions: Callable[["Context", Members], Mapping[str, str | list[str]]] | None = None
+    view: Callable[[str, Members], tuple[str, Members]] | None = None
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,15 @@ class Access:
     permissions      by operation name; one without an entry needs `service:Operation` on `*`
     resource_policy  the JSON policy of the resource that a request names, or None
     canonical        the request as the door is to read it: a name that stands for an ARN, replaced by the ARN
+    owner            the account that owns the resource, where its ARN doesn't say
+    values           condition keys that only the store knows
     """
 
     permissions: Mapping[str, Sequence[Permission]] = field(default_factory=dict)
     resource_policy: Callable[[ReadTransaction, "Context", str, Members], str | None] | None = None
     canonical: Callable[[ReadTransaction, "Context", Members], Members] | None = None
+    owner: Callable[[ReadTransaction, "Context", str, Members], str | None] | None = None
+    values: Callable[[ReadTransaction, "Context", str, Members], Mapping[str, str | list[str]]] | None = None
 
 
 def operation(fn: F) -> F:

@@ -6,7 +6,7 @@ from penstock.framework.context import Context
 from penstock.framework.service import on_intent
 from penstock.kernel.errors import Unavailable
 from penstock.services.s3 import events, state
-from penstock.services.s3.operations import bodies, lifecycle, sending
+from penstock.services.s3.operations import bodies, lifecycle, replication, sending
 from penstock.storage.outbox import Intent
 
 
@@ -24,6 +24,11 @@ async def delete_blob(ctx: Context, intent: Intent) -> None:
 async def run_lifecycle(ctx: Context, intent: Intent) -> None:
     """Every midnight (UTC) for every bucket that has rules."""
     await lifecycle.run(ctx, str(intent.payload["bucket"]))
+
+
+@on_intent(replication.REPLICATE)
+async def replicate(ctx: Context, intent: Intent) -> None:
+    await replication.replicate(ctx, dict(intent.payload))
 
 
 @on_intent(events.NOTIFY)

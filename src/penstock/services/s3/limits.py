@@ -15,4 +15,5 @@ PARTS_MAX = Limit(10_000, "https://docs.aws.amazon.com/AmazonS3/latest/userguide
 KEY_BYTES_MAX = Limit(1024, "https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html")
 METADATA_BYTES_MAX = Limit(2048, "https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html")
 TAGS_MAX = Limit(10, "https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html")
+BUCKET_TAGS_MAX = 50
 PAGE_MAX = Limit(1000, "https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html")

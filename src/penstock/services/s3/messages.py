@@ -160,8 +160,8 @@ def invalid_bucket_state(text: str) -> ServiceError:
     return ServiceError("InvalidBucketState", text, status=409)
 
 
-def invalid_object_state(storage_class: str) -> ServiceError:
-    text = "The operation is not valid for the object's storage class"
+def invalid_object_state(storage_class: str, text: str = "") -> ServiceError:
+    text = text or "The operation is not valid for the object's storage class"
     return ServiceError("InvalidObjectState", text, status=403, fields={"StorageClass": storage_class})
 
 
@@ -284,3 +284,8 @@ def size_differs(stated: int, computed: int) -> ServiceError:
     return invalid_request(
         f"The provided 'x-amz-mp-object-size' header value {stated} does not match what was computed: {computed}"
     )
+
+
+def no_directory_buckets() -> ServiceError:
+    text = "Directory buckets (S3 Express One Zone) are not implemented here; use a general purpose bucket."
+    return ServiceError("NotImplemented", text, status=501)

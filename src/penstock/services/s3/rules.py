@@ -132,6 +132,21 @@ def check_write_conditions(current: Version | None, req: dict[str, Any]) -> None
             raise messages.precondition_failed("If-Match")
 
 
+def check_delete_conditions(version: Version | None, req: dict[str, Any]) -> None:
+    """Raises NoSuchKey (404) where there is nothing to match, PreconditionFailed (412) where it isn't that."""
+    etag, size, modified = req.get("IfMatch"), req.get("IfMatchSize"), req.get("IfMatchLastModifiedTime")
+    if etag is None and size is None and modified is None:
+        return
+    if version is None or version.is_delete_marker:
+        raise messages.no_such_key(req["Key"])
+    if etag is not None and not matches(etag, version.etag):
+        raise messages.precondition_failed("If-Match")
+    if size is not None and int(size) != version.size:
+        raise messages.precondition_failed("x-amz-if-match-size")
+    if modified is not None and _seconds(modified) != version.modified_ms // 1000:
+        raise messages.precondition_failed("x-amz-if-match-last-modified-time")
+
+
 def check_readable(version: Version, now_ms: int) -> None:
     """Raises InvalidObjectState (403) for an archived object that isn't restored."""
     storage_class = version.headers.get("StorageClass", "")

@@ -1,11 +1,21 @@
-"""What IAM is asked for each operation, and the policy of the bucket that a request names.
+"""What IAM is asked for each operation, and what the bucket and the object say: policy, ACLs, public access block.
 
 Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
 """
 
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
 from penstock.framework.context import Context
 from penstock.framework.service import Access, Members, Permission
 from penstock.services.s3 import state
+from penstock.services.s3.operations import acls
+from penstock.services.s3.operations.acls import Grant
+from penstock.services.s3.operations.copies import source_of
+from penstock.services.s3.operations.policies import is_public, statements_of
+from penstock.services.s3.state import Bucket, Version
 from penstock.storage.transactions import ReadTransaction
 
 
@@ -17,32 +27,62 @@ def _object(ctx: Context, req: Members) -> str:
     return f"{_bucket(ctx, req)}/{req.get('Key', '*')}"
 
 
+def _current(ctx: Context, req: Members) -> str:
+    return "" if req.get("VersionId") else _object(ctx, req)
+
+
+def _version(ctx: Context, req: Members) -> str:
+    return _object(ctx, req) if req.get("VersionId") else ""
+
+
+def _bypassing(ctx: Context, req: Members) -> str:
+    return _object(ctx, req) if req.get("BypassGovernanceRetention") else ""
+
+
 def _any(ctx: Context, req: Members) -> str:
     return "*"
 
 
-def _source(ctx: Context, req: Members) -> str:
-    source = str(req.get("CopySource", "*")).partition("?")[0].lstrip("/")
-    return f"arn:{ctx.scope.partition}:s3:::{source}"
+def _as_source(operation: str, req: Members) -> tuple[str, Members]:
+    """The source of a copy is read as by GetObject."""
+    return "GetObject", dict(source_of(req))
 
 
 _OBJECT_ACTIONS = {
     "PutObject": "PutObject",
-    "GetObject": "GetObject",
-    "HeadObject": "GetObject",
-    "DeleteObject": "DeleteObject",
-    "DeleteObjects": "DeleteObject",
-    "GetObjectAttributes": "GetObjectAttributes",
-    "GetObjectTagging": "GetObjectTagging",
-    "PutObjectTagging": "PutObjectTagging",
-    "DeleteObjectTagging": "DeleteObjectTagging",
-    "GetObjectAcl": "GetObjectAcl",
-    "PutObjectAcl": "PutObjectAcl",
+    "RestoreObject": "RestoreObject",
+    "RenameObject": "PutObject",
+    "SelectObjectContent": "GetObject",
+    "PutObjectRetention": "PutObjectRetention",
+    "GetObjectRetention": "GetObjectRetention",
+    "PutObjectLegalHold": "PutObjectLegalHold",
+    "GetObjectLegalHold": "GetObjectLegalHold",
     "CreateMultipartUpload": "PutObject",
     "UploadPart": "PutObject",
     "CompleteMultipartUpload": "PutObject",
     "AbortMultipartUpload": "AbortMultipartUpload",
     "ListParts": "ListMultipartUploadParts",
+}
+_VERSIONED_ACTIONS = {
+    "GetObject": "GetObject",
+    "HeadObject": "GetObject",
+    "DeleteObject": "DeleteObject",
+    "DeleteObjects": "DeleteObject",
+    "GetObjectAttributes": "GetObject",
+    "GetObjectTagging": "GetObjectTagging",
+    "PutObjectTagging": "PutObjectTagging",
+    "DeleteObjectTagging": "DeleteObjectTagging",
+    "GetObjectAcl": "GetObjectAcl",
+    "PutObjectAcl": "PutObjectAcl",
+}
+_VERSION_NAMES = {
+    "GetObject": "GetObjectVersion",
+    "DeleteObject": "DeleteObjectVersion",
+    "GetObjectTagging": "GetObjectVersionTagging",
+    "PutObjectTagging": "PutObjectVersionTagging",
+    "DeleteObjectTagging": "DeleteObjectVersionTagging",
+    "GetObjectAcl": "GetObjectVersionAcl",
+    "PutObjectAcl": "PutObjectVersionAcl",
 }
 _BUCKET_ACTIONS = {
     "CreateBucket": "CreateBucket",
@@ -63,6 +103,15 @@ _BUCKET_ACTIONS = {
     "GetBucketPolicy": "GetBucketPolicy",
     "PutBucketPolicy": "PutBucketPolicy",
     "DeleteBucketPolicy": "DeleteBucketPolicy",
+    "GetBucketPolicyStatus": "GetBucketPolicyStatus",
+    "GetBucketLifecycleConfiguration": "GetLifecycleConfiguration",
+    "PutBucketLifecycleConfiguration": "PutLifecycleConfiguration",
+    "DeleteBucketLifecycle": "PutLifecycleConfiguration",
+    "GetObjectLockConfiguration": "GetBucketObjectLockConfiguration",
+    "PutObjectLockConfiguration": "PutBucketObjectLockConfiguration",
+    "GetBucketReplication": "GetReplicationConfiguration",
+    "PutBucketReplication": "PutReplicationConfiguration",
+    "DeleteBucketReplication": "PutReplicationConfiguration",
     "GetBucketCors": "GetBucketCORS",
     "PutBucketCors": "PutBucketCORS",
     "DeleteBucketCors": "PutBucketCORS",
@@ -103,18 +152,161 @@ _BUCKET_ACTIONS = {
     "DeleteBucketIntelligentTieringConfiguration": "PutIntelligentTieringConfiguration",
     "ListBucketIntelligentTieringConfigurations": "GetIntelligentTieringConfiguration",
 }
-PERMISSIONS = {
-    **{name: [Permission(f"s3:{action}", _object)] for name, action in _OBJECT_ACTIONS.items()},
-    **{name: [Permission(f"s3:{action}", _bucket)] for name, action in _BUCKET_ACTIONS.items()},
-    "ListBuckets": [Permission("s3:ListAllMyBuckets", _any)],
-    "CopyObject": [Permission("s3:GetObject", _source), Permission("s3:PutObject", _object)],
-    "UploadPartCopy": [Permission("s3:GetObject", _source), Permission("s3:PutObject", _object)],
+_CONDITION_KEYS = {
+    "Prefix": "prefix",
+    "Delimiter": "delimiter",
+    "MaxKeys": "max-keys",
+    "VersionId": "VersionId",
+    "ACL": "x-amz-acl",
+    "GrantFullControl": "x-amz-grant-full-control",
+    "GrantRead": "x-amz-grant-read",
+    "GrantReadACP": "x-amz-grant-read-acp",
+    "GrantWrite": "x-amz-grant-write",
+    "GrantWriteACP": "x-amz-grant-write-acp",
+    "ServerSideEncryption": "x-amz-server-side-encryption",
+    "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
+    "SSECustomerAlgorithm": "x-amz-server-side-encryption-customer-algorithm",
+    "StorageClass": "x-amz-storage-class",
+    "CopySource": "x-amz-copy-source",
+    "MetadataDirective": "x-amz-metadata-directive",
+    "WebsiteRedirectLocation": "x-amz-website-redirect-location",
+    "IfNoneMatch": "if-none-match",
+    "IfMatch": "if-match",
+    "ObjectLockMode": "object-lock-mode",
+    "ObjectLockLegalHoldStatus": "object-lock-legal-hold",
+    "ObjectOwnership": "x-amz-object-ownership",
 }
+"""Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/amazon-s3-policy-keys.html"""
 
 
-def bucket_policy(tx: ReadTransaction, ctx: Context, operation: str, req: Members) -> str | None:
-    policy = state.find_config(tx, req["Bucket"], "policy") if req.get("Bucket") else None
-    return None if policy is None else str(policy)
+def _conditions(ctx: Context, req: Members) -> Mapping[str, str | list[str]]:
+    found: dict[str, str | list[str]] = {
+        f"s3:{key}": str(req[member]) for member, key in _CONDITION_KEYS.items() if req.get(member) is not None
+    }
+    tagging = req.get("Tagging")
+    tags = dict(parse_qsl(tagging, keep_blank_values=True)) if isinstance(tagging, str) else {}
+    if isinstance(tagging, dict):
+        tags = {tag["Key"]: tag.get("Value", "") for tag in tagging.get("TagSet") or []}
+    found |= {f"s3:RequestObjectTag/{name}": value for name, value in tags.items()}
+    if tags:
+        found["s3:RequestObjectTagKeys"] = list(tags)
+    if ctx.request.headers.get("referer"):
+        found["aws:Referer"] = ctx.request.headers["referer"]
+    return found
 
 
-ACCESS = Access(permissions=PERMISSIONS, resource_policy=bucket_policy)
+_COPY = [
+    Permission("s3:GetObject", _current, _conditions, _as_source),
+    Permission("s3:GetObjectVersion", _version, _conditions, _as_source),
+    Permission("s3:PutObject", _object, _conditions),
+]
+PERMISSIONS = {
+    **{name: [Permission(f"s3:{action}", _object, _conditions)] for name, action in _OBJECT_ACTIONS.items()},
+    **{name: [Permission(f"s3:{action}", _bucket, _conditions)] for name, action in _BUCKET_ACTIONS.items()},
+    **{
+        name: [
+            Permission(f"s3:{action}", _current, _conditions),
+            Permission(f"s3:{_VERSION_NAMES[action]}", _version, _conditions),
+        ]
+        for name, action in _VERSIONED_ACTIONS.items()
+    },
+    "ListBuckets": [Permission("s3:ListAllMyBuckets", _any)],
+    "ListDirectoryBuckets": [Permission("s3:ListAllMyBuckets", _any)],
+    "CopyObject": _COPY,
+    "UploadPartCopy": _COPY,
+}
+for _name in ("DeleteObject", "DeleteObjects", "PutObjectRetention"):
+    PERMISSIONS[_name] = [*PERMISSIONS[_name], Permission("s3:BypassGovernanceRetention", _bypassing, _conditions)]
+
+_BY_BUCKET_ACL = {
+    "READ": ("ListBucket", "ListBucketVersions", "ListBucketMultipartUploads"),
+    "WRITE": ("PutObject", "DeleteObject", "DeleteObjectVersion", "AbortMultipartUpload", "ListMultipartUploadParts"),
+    "READ_ACP": ("GetBucketAcl",),
+    "WRITE_ACP": ("PutBucketAcl",),
+}
+_BY_OBJECT_ACL = {
+    "READ": ("GetObject", "GetObjectVersion"),
+    "READ_ACP": ("GetObjectAcl", "GetObjectVersionAcl"),
+    "WRITE_ACP": ("PutObjectAcl", "PutObjectVersionAcl"),
+}
+_READING = ("GetObject", "HeadObject", "GetObjectAttributes", "GetObjectAcl", "PutObjectAcl")
+_TAGGED = (*_READING, "GetObjectTagging", "PutObjectTagging", "DeleteObjectTagging", "DeleteObject")
+
+
+def resource_policy(tx: ReadTransaction, ctx: Context, operation: str, req: Members) -> str | None:
+    """One policy of all that guards a bucket. One that isn't there may be asked for by anyone: they hear so."""
+    if not req.get("Bucket"):
+        return None
+    bucket = state.find_bucket(tx, req["Bucket"])
+    if bucket is None:
+        return None if operation == "CreateBucket" else _allowing(["*"])
+    block = acls.public_block_of(tx, bucket)
+    is_foreign = ctx.principal.kind == "anonymous" or ctx.principal.account_id != bucket.account_id
+    statements: list[dict[str, Any]] = []
+    text = state.config_of(tx, bucket, "policy")
+    if text is not None:
+        policy = json.loads(text)
+        statements = statements_of(policy)
+        if block.get("RestrictPublicBuckets") and is_foreign and is_public(policy):
+            statements = [statement for statement in statements if statement.get("Effect") == "Deny"]
+    allowed = _allowed_by_acls(tx, ctx, bucket, operation, req, is_public_ignored=block.get("IgnorePublicAcls", False))
+    if allowed:
+        statements = [*statements, *json.loads(_allowing(allowed))["Statement"]]
+    return json.dumps({"Version": "2012-10-17", "Statement": statements}) if statements else None
+
+
+def _allowing(actions: list[str]) -> str:
+    named = [action if action == "*" else f"s3:{action}" for action in actions]
+    statement = {"Effect": "Allow", "Principal": "*", "Action": named, "Resource": "*"}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+def _allowed_by_acls(
+    tx: ReadTransaction, ctx: Context, bucket: Bucket, operation: str, req: Members, *, is_public_ignored: bool
+) -> list[str]:
+    """The actions that ACLs give to whoever asks. What they give an account is for its own IAM to hand on."""
+    who = "" if ctx.principal.kind == "anonymous" else ctx.principal.account_id
+
+    def gives(grants: list[Grant], permission: str, owner: str) -> bool:
+        groups = [grant for grant in grants if grant["Grantee"]["Type"] == "Group"] if who == owner else grants
+        return acls.permits(groups, permission, who, is_public_ignored=is_public_ignored)
+
+    actions: list[str] = []
+    of_bucket = acls.grants_of_bucket(tx, bucket)
+    for permission, names in _BY_BUCKET_ACL.items():
+        if gives(of_bucket, permission, bucket.account_id):
+            actions += names
+    if operation in _READING and req.get("Key"):
+        version = state.find_version(tx, bucket.name, req["Key"], req.get("VersionId"))
+        if version is None or version.is_delete_marker:
+            return actions + (list(_BY_OBJECT_ACL["READ"]) if "ListBucket" in actions else [])
+        of_object = acls.grants_of_object(tx, bucket, version)
+        for permission, names in _BY_OBJECT_ACL.items():
+            if gives(of_object, permission, version.owner or bucket.account_id):
+                actions += names
+    return actions
+
+
+def owner(tx: ReadTransaction, ctx: Context, operation: str, req: Members) -> str | None:
+    """The account that owns what is asked for: the bucket's, or that of an object which someone else wrote."""
+    bucket = state.find_bucket(tx, req["Bucket"]) if req.get("Bucket") else None
+    if bucket is None:
+        return None
+    version = _named(tx, operation, req, _READING)
+    is_elsewhere = version is not None and version.owner and acls.ownership_of(tx, bucket) != acls.ENFORCED
+    return version.owner if version is not None and is_elsewhere else bucket.account_id
+
+
+def values(tx: ReadTransaction, ctx: Context, operation: str, req: Members) -> dict[str, str | list[str]]:
+    """Condition keys that only the store knows: the tags of the object that is asked for."""
+    version = _named(tx, operation, req, _TAGGED)
+    return {f"s3:ExistingObjectTag/{name}": value for name, value in version.tags.items()} if version else {}
+
+
+def _named(tx: ReadTransaction, operation: str, req: Members, operations: tuple[str, ...]) -> Version | None:
+    if operation not in operations or not req.get("Key") or not req.get("Bucket"):
+        return None
+    return state.find_version(tx, req["Bucket"], req["Key"], req.get("VersionId"))
+
+
+ACCESS = Access(permissions=PERMISSIONS, resource_policy=resource_policy, owner=owner, values=values)

@@ -10,6 +10,7 @@ from typing import Any
 
 from penstock.framework.context import Context
 from penstock.framework.service import operation
+from penstock.kernel.scope import Principal
 from penstock.services.s3 import events, messages, state
 from penstock.services.s3.operations.finding import find
 from penstock.services.s3.state import Bucket, Version
@@ -159,6 +160,20 @@ def grants_of_object(tx: ReadTransaction, bucket: Bucket, version: Version) -> l
     if version.grants:
         return version.grants
     return _expanded(version.acl, version.owner or bucket.account_id, bucket.account_id)
+
+
+def owner_of_new(tx: ReadTransaction, bucket: Bucket, version: Version, principal: Principal) -> str:
+    """The account that owns a new object where that isn't the bucket's: a writer from elsewhere, if ACLs are on.
+
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html
+    """
+    writer = version.owner or principal.account_id
+    if writer in ("", bucket.account_id) or principal.kind in ("service", "anonymous"):
+        return ""
+    ownership = ownership_of(tx, bucket)
+    if ownership == ENFORCED or (ownership == "BucketOwnerPreferred" and version.acl == "bucket-owner-full-control"):
+        return ""
+    return writer
 
 
 def _expanded(canned: str, account_id: str, bucket_account_id: str) -> list[Grant]:

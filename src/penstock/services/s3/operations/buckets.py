@@ -4,7 +4,7 @@ from typing import Any
 
 from penstock.framework.context import Context
 from penstock.framework.service import operation
-from penstock.services.s3 import messages, rules, state
+from penstock.services.s3 import limits, messages, rules, state
 from penstock.services.s3.operations import acls
 from penstock.services.s3.state import Bucket
 from penstock.storage.transactions import ReadTransaction, Transaction
@@ -17,7 +17,11 @@ async def create_bucket(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     """Asking again for one's own bucket is no error in us-east-1, and BucketAlreadyOwnedByYou elsewhere."""
     name = req["Bucket"]
     rules.check_bucket_name(name)
+    config = req.get("CreateBucketConfiguration") or {}
+    if name.endswith("--x-s3") or config.get("Location") or (config.get("Bucket") or {}).get("Type"):
+        raise messages.no_directory_buckets()
     region = _region_for(ctx, req)
+    tags = rules.checked_tags(config.get("Tags") or [], limits.BUCKET_TAGS_MAX)
     bucket = Bucket(name, ctx.scope.account_id, region, ctx.clock.now_ms(), configs=[])
     acls.check_new_bucket(req)
     if req.get("ObjectLockEnabledForBucket"):
@@ -31,6 +35,8 @@ async def create_bucket(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
             if req.get("ObjectOwnership"):
                 controls = {"Rules": [{"ObjectOwnership": req["ObjectOwnership"]}]}
                 state.put_config(tx, name, "ownership", controls)
+            if tags:
+                state.put_config(tx, name, "tagging", tags)
         elif existing.account_id != ctx.scope.account_id:
             raise messages.bucket_exists(name)
         elif existing.region != _US_EAST_1 or region != _US_EAST_1:

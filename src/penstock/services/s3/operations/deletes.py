@@ -6,7 +6,7 @@ from penstock.framework.context import Context
 from penstock.framework.service import operation
 from penstock.kernel.errors import ServiceError
 from penstock.services.s3 import events, limits, messages, rules, state
-from penstock.services.s3.operations import locks
+from penstock.services.s3.operations import locks, replication
 from penstock.services.s3.operations.objects import new_version_id
 from penstock.services.s3.state import Bucket, Version
 from penstock.storage.transactions import Transaction
@@ -26,12 +26,7 @@ def _delete(tx: Transaction, ctx: Context, bucket: Bucket, req: dict[str, Any], 
     """Delete a named version, or put a delete marker, or remove an object that has no versions."""
     key, version_id = req["Key"], req.get("VersionId")
     version = state.find_version(tx, bucket.name, key, version_id)
-    condition = req.get("IfMatch")
-    if condition is not None:
-        if version is None or version.is_delete_marker:
-            raise messages.no_such_key(key)
-        if not rules.matches(condition, version.etag):
-            raise messages.precondition_failed("If-Match")
+    rules.check_delete_conditions(version, req)
     if version_id is not None:
         if version is None:
             return {"VersionId": version_id}
@@ -45,6 +40,7 @@ def _delete(tx: Transaction, ctx: Context, bucket: Bucket, req: dict[str, Any], 
             _tell(tx, ctx, bucket, version, now_ms)
         return {}
     marker = Version(key, modified_ms=now_ms, version_id=new_version_id(ctx, bucket), is_delete_marker=True)
+    replication.plan(tx, bucket, marker, now_ms)
     state.put_current(tx, bucket, marker, now_ms)
     events.notify(tx, ctx, bucket, "ObjectRemoved:DeleteMarkerCreated", marker, now_ms)
     return {"DeleteMarker": True, "VersionId": marker.version_id}
@@ -68,8 +64,9 @@ async def delete_objects(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
         errors: list[dict[str, Any]] = []
         for item in wanted:
             named = {name: item[name] for name in ("Key", "VersionId") if item.get(name)}
-            given = {"IfMatch": item["ETag"]} if item.get("ETag") else {}
-            given |= {"BypassGovernanceRetention": req.get("BypassGovernanceRetention")}
+            given = {"IfMatch": item.get("ETag"), "IfMatchSize": item.get("Size")}
+            given["IfMatchLastModifiedTime"] = item.get("LastModifiedTime")
+            given["BypassGovernanceRetention"] = req.get("BypassGovernanceRetention")
             try:
                 done = _delete(tx, ctx, bucket, named | given, now_ms)
             except ServiceError as error:

@@ -8,7 +8,7 @@ from penstock.framework.context import Context
 from penstock.framework.service import operation
 from penstock.kernel.errors import ServiceError
 from penstock.services.s3 import events, messages, rules, state
-from penstock.services.s3.operations import acls, bodies, encryption, expiry, locks
+from penstock.services.s3.operations import acls, bodies, encryption, expiry, locks, replication
 from penstock.services.s3.operations.encryption import Sealing
 from penstock.services.s3.operations.finding import find
 from penstock.services.s3.state import Bucket, Content, Version
@@ -84,6 +84,8 @@ def commit(tx: Transaction, ctx: Context, req: dict[str, Any], version: Version,
         rules.check_write_conditions(state.find_current(tx, bucket.name, version.key), req)
     version.modified_ms = now_ms
     version.version_id = new_version_id(ctx, bucket)
+    version.owner = acls.owner_of_new(tx, bucket, version, ctx.principal)
+    replication.plan(tx, bucket, version, now_ms)
     state.put_current(tx, bucket, version, now_ms)
     events.notify(tx, ctx, bucket, event, version, now_ms)
     return bucket

@@ -9,8 +9,6 @@ from penstock.services.s3.operations.finding import find
 from penstock.services.s3.state import Bucket, Version
 from penstock.storage.transactions import Transaction
 
-_BUCKET_TAGS_MAX = 50
-
 
 def _tag_set(tags: dict[str, str]) -> list[dict[str, str]]:
     return [{"Key": key, "Value": value} for key, value in tags.items()]
@@ -60,7 +58,7 @@ async def get_bucket_tagging(ctx: Context, req: dict[str, Any]) -> dict[str, Any
 
 @operation
 async def put_bucket_tagging(ctx: Context, req: dict[str, Any]) -> None:
-    tags = rules.checked_tags(req["Tagging"].get("TagSet") or [], _BUCKET_TAGS_MAX)
+    tags = rules.checked_tags(req["Tagging"].get("TagSet") or [], limits.BUCKET_TAGS_MAX)
     await ctx.store.transact(lambda tx: state.put_config(tx, state.bucket_of(tx, req).name, "tagging", tags))
 
 

@@ -1,4 +1,4 @@
-"""Versions listed, and what is known of an object without its bytes."""
+"""Versions listed, page by page."""
 
 from typing import Any
 
@@ -6,7 +6,6 @@ from penstock.framework.context import Context
 from penstock.framework.service import operation
 from penstock.services.s3 import limits, rules, state
 from penstock.services.s3.operations.buckets import owner
-from penstock.services.s3.operations.finding import find
 from penstock.services.s3.state import Bucket, Version
 from penstock.storage.transactions import ReadTransaction
 
@@ -102,24 +101,3 @@ def _entry(version: Version, req: dict[str, Any], bucket: Bucket, *, is_latest: 
         entry |= {"ETag": f'"{version.etag}"', "Size": version.size}
         entry["StorageClass"] = version.headers.get("StorageClass", "STANDARD")
     return entry
-
-
-@operation
-async def get_object_attributes(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    bucket, version = await ctx.store.read(lambda tx: find(tx, req))
-    asked = req.get("ObjectAttributes") or []
-    answer: dict[str, Any] = {"LastModified": rules.when(version.modified_ms)}
-    if bucket.versioning:
-        answer["VersionId"] = version.version_id
-    if "ETag" in asked:
-        answer["ETag"] = version.etag
-    if "ObjectSize" in asked:
-        answer["ObjectSize"] = version.size
-    if "StorageClass" in asked:
-        answer["StorageClass"] = version.headers.get("StorageClass", "STANDARD")
-    if "Checksum" in asked and version.checksums:
-        answer["Checksum"] = {**version.checksums, "ChecksumType": version.checksum_type}
-    if "ObjectParts" in asked and version.parts:
-        parts = [{"PartNumber": number, "Size": size, **sums} for number, size, sums in version.parts]
-        answer["ObjectParts"] = {"TotalPartsCount": len(parts), "IsTruncated": False, "Parts": parts}
-    return answer

@@ -1,0 +1,49 @@
+"""Archived objects made readable for a time. Here a restore is over as soon as it is asked for.
+
+Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_RestoreObject.html
+"""
+
+from typing import Any
+
+from penstock.framework.context import Context
+from penstock.framework.service import operation
+from penstock.services.s3 import events, messages, rules, state
+from penstock.services.s3.operations import expiry
+from penstock.services.s3.operations.finding import find
+from penstock.storage.transactions import Transaction
+
+_TIERS = ("Standard", "Bulk", "Expedited")
+
+
+@operation
+async def restore_object(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
+    """Raises InvalidObjectState (403) for an object that isn't archived."""
+    asked = req.get("RestoreRequest")
+    if asked is None:
+        raise messages.malformed_xml()
+    if asked.get("Type") == "SELECT":
+        raise messages.method_not_allowed("POST", "SELECT")
+    tier = asked.get("Tier") or (asked.get("GlacierJobParameters") or {}).get("Tier") or "Standard"
+    if tier not in _TIERS:
+        raise messages.malformed_xml()
+    days = asked.get("Days")
+    if days is None or int(days) < 1:
+        raise messages.invalid_argument("restoration days should be at least 1", "Days", str(days))
+    now_ms = ctx.clock.now_ms()
+
+    def restore(tx: Transaction) -> None:
+        bucket, version = find(tx, req)
+        storage_class = version.headers.get("StorageClass", "STANDARD")
+        if storage_class not in rules.ARCHIVED:
+            raise messages.invalid_object_state(
+                storage_class, "Restore is not allowed for the object's current storage class"
+            )
+        if storage_class == "DEEP_ARCHIVE" and tier == "Expedited":
+            raise messages.invalid_argument("Expedited retrieval isn't available for DEEP_ARCHIVE", "Tier", tier)
+        version.restored_until_ms = expiry.due_after(now_ms, int(days))
+        state.rewrite(tx, bucket.name, version)
+        events.notify(tx, ctx, bucket, "ObjectRestore:Post", version, now_ms)
+        events.notify(tx, ctx, bucket, "ObjectRestore:Completed", version, now_ms)
+
+    await ctx.store.transact(restore)
+    return {}
