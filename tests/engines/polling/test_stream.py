@@ -29,7 +29,7 @@ def test_a_failure_is_tried_again_until_the_retries_are_used_up():
     progress, given_up = on_failure(started(), Policy(retries_max=1), ABC)
     assert (progress, given_up) == (Progress(None, (Range("a", "d", 1),)), None)
     progress, given_up = on_failure(progress, Policy(retries_max=1), ABC)
-    assert (progress, given_up) == (Progress("d", ()), Discarded("a", "d", "RetryAttemptsExhausted"))
+    assert (progress, given_up) == (Progress("d", ()), Discarded("a", "d", "RetryAttemptsExhausted", 2))
 
 
 def test_halves_come_left_first_and_use_up_no_retry():
@@ -42,6 +42,8 @@ def test_what_lies_before_the_lowest_failure_is_done():
     progress, given_up = on_failure(started(), Policy(), ABC, failed_from="c")
     assert (progress, given_up) == (Progress("b", (Range("c", "d", 1),)), None)
     progress, _ = on_failure(started(), Policy(has_bisect=True), ABC, failed_from="b")
+    assert progress == Progress("a", (Range("b", "d"),)), "the cut is where the function says, and no retry"
+    progress, _ = on_failure(progress, Policy(has_bisect=True), ABC[1:], failed_from="b")
     assert progress == Progress("a", (Range("b", "b"), Range("c", "d")))
 
 
@@ -52,6 +54,7 @@ def test_records_that_are_too_old_are_given_up():
     progress, given_up = on_look(started(), Policy(age_ms_max=100), records, 1000)
     assert (progress, given_up) == (Progress("d", ()), Discarded("a", "d", "RecordAgeExceeded"))
     assert on_look(started(), Policy(), records, 10**9) == (started(), None)
+    assert on_look(started(), Policy(), [], 0) == (Progress("d", ()), Discarded("a", "d", "RecordAgeExceeded"))
 
 
 @given(

@@ -225,7 +225,11 @@ async def test_a_node_that_starts_again_goes_on_where_it_stood(world, pool):
     [
         ({"StartingPosition": None}, "startingPosition"),
         ({"StartingPosition": "AT_TIMESTAMP"}, "StartingPositionTimestamp is required"),
-        ({"StartingPosition": "LATEST", "ParallelizationFactor": 2}, "ParallelizationFactor is not built"),
+        (
+            {"StartingPosition": "LATEST", "ParallelizationFactor": 2, "TumblingWindowInSeconds": 60},
+            "ParallelizationFactor must be 1",
+        ),
+        ({"StartingPosition": "LATEST", "ScalingConfig": {"MaximumConcurrency": 2}}, "Unsupported ScalingConfig"),
         ({"StartingPosition": "LATEST", "EventSourceArn": ARN + "x"}, "Stream not found"),
         ({"StartingPosition": "LATEST", "EventSourceArn": "arn:aws:s3:::b"}, "Unrecognized event source"),
     ],

@@ -11,7 +11,7 @@ from penstock.engines.delivery.attempts import RetryPolicy, next_attempt
 from penstock.engines.functions.ports import Invocation, Outcome, Throttled
 from penstock.framework.context import Context
 from penstock.framework.service import background, on_intent
-from penstock.framework.wakeups import Wakeup, wait
+from penstock.framework.wakeups import wait
 from penstock.kernel import arn
 from penstock.kernel.errors import ServiceError, Unavailable
 from penstock.kernel.scope import Scope
@@ -21,12 +21,11 @@ from penstock.services.lambda_.operations import invocations, packages, specs
 from penstock.services.lambda_.operations.log_shipper import LogShipper
 from penstock.services.lambda_.operations.metering import meter_of
 from penstock.services.lambda_.operations.provisioned import keep_provisioned
-from penstock.services.lambda_.operations.queue_poller import QueuePoller
 from penstock.services.lambda_.operations.queueing import FunctionKey, line_of
 from penstock.services.lambda_.operations.role_credentials import RoleCredentials, role_principal
-from penstock.services.lambda_.operations.stream_poller import StreamPoller
+from penstock.services.lambda_.operations.source_supervision import Supervision
 from penstock.services.lambda_.rules import Named
-from penstock.services.lambda_.state import LATEST, Event, EventConfig, EventSource, Function, Version
+from penstock.services.lambda_.state import LATEST, Event, EventConfig, Function, Version
 from penstock.storage import outbox
 from penstock.storage.outbox import Intent
 from penstock.storage.queue import Message, owners
@@ -129,38 +128,7 @@ async def run_asynchronous_events(ctx: Context) -> None:
 @background
 async def poll_event_sources(ctx: Context) -> None:
     """Run a poller for every enabled mapping; one that changes gets a new poller."""
-    changes, arrivals = Wakeup(), Wakeup()
-    ctx.store.on_commit(state.SOURCES, changes.signal)
-    ctx.store.on_commit(("sqs",), arrivals.signal)
-    pollers: dict[tuple[Scope, str], tuple[EventSource, QueuePoller | StreamPoller]] = {}
-    records = Wakeup()
-    ctx.store.on_commit(("kinesis",), records.signal)
-    async with asyncio.TaskGroup() as tasks:
-        while True:
-            changed = changes.changed
-            wanted = {(scope, one.id): one for scope, one in await _enabled_sources(ctx)}
-            for key, (source, poller) in list(pollers.items()):
-                if wanted.get(key) != source:
-                    poller.retire()
-                    del pollers[key]
-            for key in wanted.keys() - pollers.keys():
-                poller = _poller(ctx.within(key[0]), wanted[key], arrivals, records)
-                tasks.create_task(poller.run(), name="penstock-source-poller")
-                pollers[key] = (wanted[key], poller)
-            await changed.wait()
-
-
-def _poller(ctx: Context, source: EventSource, arrivals: Wakeup, records: Wakeup) -> QueuePoller | StreamPoller:
-    if arn.parse(source.source_arn).service == "kinesis":
-        return StreamPoller(ctx, source, records)
-    return QueuePoller(ctx, source, arrivals)
-
-
-async def _enabled_sources(ctx: Context) -> list[tuple[Scope, EventSource]]:
-    def read(tx: ReadTransaction) -> list[tuple[Scope, EventSource]]:
-        return [(scope, source) for scope, source in state.all_event_sources(tx) if source.is_enabled]
-
-    return await ctx.store.read(read)
+    await Supervision(ctx).run()
 
 
 class _EventRunner:

@@ -9,8 +9,9 @@ from typing import Any
 import orjson
 
 from penstock.engines.functions.ports import Outcome
+from penstock.engines.polling.stream import Discarded
 from penstock.services.lambda_ import limits, rules
-from penstock.services.lambda_.state import Event, Version
+from penstock.services.lambda_.state import Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,35 +67,40 @@ def invocation_record(event: Event, function_arn: str, ending: Ending, *, now_ms
 def stream_failure(
     request_id: str,
     function_arn: str,
-    condition: str,
-    invoke_count: int,
-    version: Version,
-    outcome: Outcome | None,
-    batch: dict[str, Any],
+    discarded: Discarded,
+    outcome: tuple[Outcome, str] | None,
+    info: dict[str, Any],
     *,
+    payload: bytes | None,
     now_ms: int,
 ) -> str:
     """What an on-failure destination gets of a stream's records that were given up.
 
+    outcome   of the last try and the version that ran it; info: the source's own member, as KinesisBatchInfo
+    payload   the whole event, for a bucket
     Source: https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html
     """
     record: dict[str, Any] = {
         "requestContext": {
             "requestId": request_id,
             "functionArn": function_arn,
-            "condition": condition,
-            "approximateInvokeCount": invoke_count,
+            "condition": discarded.reason,
+            "approximateInvokeCount": discarded.tries,
         },
+        "responseContext": None,
         "version": "1.0",
         "timestamp": rules.when(now_ms).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "KinesisBatchInfo": batch,
+        **info,
     }
     if outcome is not None:
+        answer, version = outcome
         record["responseContext"] = {
             "statusCode": 200,
-            "executedVersion": version.version,
-            "functionError": outcome.function_error or "Unhandled",
+            "executedVersion": version,
+            "functionError": answer.function_error,
         }
+    if payload is not None:
+        record["payload"] = payload.decode("utf-8", "replace")
     return orjson.dumps(record).decode()
 
 

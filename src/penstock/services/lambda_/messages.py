@@ -450,10 +450,49 @@ def recursive_loop() -> ServiceError:
     return ServiceError("RecursiveInvocationException", text, fields={"Type": "User"})
 
 
-def mapping_exists(source_arn: str, function: str, id: str) -> ServiceError:
+def mapping_exists(kind: str, source: str, function: str, id: str) -> ServiceError:
+    """Source: https://github.com/hashicorp/terraform-provider-aws/issues and the AWS forums quote both forms."""
+    tail = f"Please update or delete the existing mapping with UUID {id}"
+    if kind == "sqs":
+        return conflict(
+            f'An event source mapping with SQS arn (" {source} ") and function (" {function} ") already exists. {tail}'
+        )
+    if kind in ("kafka", "self-managed"):
+        return conflict(
+            f'An event source mapping with event source ("{source}") and function ("{function}") already exists. {tail}'
+        )
     return conflict(
-        f'An event source mapping with event source arn (" {source_arn} ") and function name (" {function} ") already '
-        f"exists. Please update or delete the existing mapping with UUID {id}"
+        f'The event source arn (" {source} ") and function (" {function} ") provided mapping already exists. {tail}'
+    )
+
+
+def mapping_in_use(verb: str) -> ServiceError:
+    text = f"Cannot {verb} the event source mapping because it is in use."
+    return ServiceError("ResourceInUseException", text, fields={"Type": "User"})
+
+
+def unsupported_setting(member: str) -> ServiceError:
+    """Source: https://github.com/serverless/serverless/issues/7049"""
+    return invalid(f"Unsupported {member} parameter for given event source mapping type.")
+
+
+def role_may_not(operation: str, service: str) -> ServiceError:
+    return invalid(f"The provided execution role does not have permissions to call {operation} on {service}")
+
+
+def stream_inaccessible(source_arn: str) -> ServiceError:
+    """Source: https://github.com/aws-amplify/amplify-cli/issues/12965"""
+    return invalid(problem_of_stream(source_arn).removeprefix("PROBLEM: "))
+
+
+def problem_of_stream(source_arn: str) -> str:
+    """What LastProcessingResult says of a stream that can't be read."""
+    actions = "GetRecords, GetShardIterator, DescribeStream, and ListStreams"
+    if ":kinesis:" in source_arn:
+        actions = "GetRecords, GetShardIterator, DescribeStream, ListShards, and ListStreams"
+    return (
+        f"PROBLEM: Cannot access stream {source_arn}. Please ensure the role can perform the {actions} Actions on your "
+        "stream in IAM."
     )
 
 

@@ -11,8 +11,7 @@ signing    ("code-signing", ID): code signing configurations (operations/code_si
 usage      ("usage", DAY, NAME, ARCHITECTURE): what was run
 events     ("lambda-events", account, region, NAME, ...): a storage.queue.Queue of asynchronous events
 url        ("url", NAME, QUALIFIER), ("lambda-urls", ID): function URLs and whose they are
-sources    ("lambda-sources", account, region, ID): event source mappings
-progress   ("lambda-progress", account, region, ID, SHARD): how far one has come in a stream's shard
+sources    ("lambda-sources", ...), ("lambda-progress", ...): event source mappings (operations/mappings.py)
 provisioned  ("lambda-provisioned", account, region, NAME, QUALIFIER): operations/provisioned.py
 known      ("lambda-known", account, region, NAME): the functions that have had such events
 """
@@ -23,7 +22,6 @@ from typing import Any
 
 import orjson
 
-from penstock.engines.polling.stream import Range
 from penstock.kernel.scope import Scope
 from penstock.storage.queue import Queue
 from penstock.storage.records import Record
@@ -296,43 +294,6 @@ class FunctionUrl:
     modified_ms: int
 
 
-@dataclass
-class EventSource:
-    """An event source mapping. `concurrency_max` None: Lambda's own scaling; `filters` are patterns as text."""
-
-    id: str
-    source_arn: str
-    function: str
-    qualifier: str
-    modified_ms: int
-    created_ms: int = 0
-    batch_size: int = 10
-    window_s: int = 0
-    is_enabled: bool = True
-    starting_position: str = ""
-    starting_ms: int = 0
-    retries_max: int | None = None
-    age_s_max: int | None = None
-    has_bisect: bool = False
-    on_failure: str = ""
-    concurrency_max: int | None = None
-    response_types: list[str] = field(default_factory=list)
-    filters: list[str] = field(default_factory=list)
-
-    @property
-    def is_stream(self) -> bool:
-        return not self.source_arn.startswith("arn:") or self.source_arn.split(":")[2] != "sqs"
-
-
-@dataclass
-class ShardProgress:
-    """How far a mapping has come in a shard (engines/polling/stream.py)."""
-
-    checkpoint: str | None = None
-    pending: list[Range] = field(default_factory=list)
-    is_finished: bool = False
-
-
 @dataclass(frozen=True)
 class Event:
     """An asynchronous event on its way. `failures` and `throttles` count what its tries came to so far."""
@@ -431,43 +392,6 @@ def find_url_owner(tx: ReadTransaction, id: str) -> tuple[Scope, str, str] | Non
         return None
     account_id, region, name, qualifier = orjson.loads(value)
     return Scope(account_id, region), name, qualifier
-
-
-SOURCES = ("lambda-sources",)
-_EVENT_SOURCE = Record(EventSource)
-_PROGRESS = Record(ShardProgress)
-
-
-def find_event_source(tx: ReadTransaction, scope: Scope, id: str) -> EventSource | None:
-    return _EVENT_SOURCE.find(tx.get((*SOURCES, scope.account_id, scope.region, id)))
-
-
-def put_event_source(tx: Transaction, scope: Scope, source: EventSource) -> None:
-    tx.put((*SOURCES, scope.account_id, scope.region, source.id), _EVENT_SOURCE.dump(source))
-
-
-def delete_event_source(tx: Transaction, scope: Scope, id: str) -> None:
-    tx.delete((*SOURCES, scope.account_id, scope.region, id))
-    tx.clear(("lambda-progress", scope.account_id, scope.region, id))
-
-
-def find_progress(tx: ReadTransaction, scope: Scope, id: str, shard_id: str) -> ShardProgress:
-    key = ("lambda-progress", scope.account_id, scope.region, id, shard_id)
-    return _PROGRESS.find(tx.get(key)) or ShardProgress()
-
-
-def put_progress(tx: Transaction, scope: Scope, id: str, shard_id: str, progress: ShardProgress) -> None:
-    tx.put(("lambda-progress", scope.account_id, scope.region, id, shard_id), _PROGRESS.dump(progress))
-
-
-def event_sources(tx: ReadTransaction, scope: Scope) -> Iterator[EventSource]:
-    for _, value in tx.range((*SOURCES, scope.account_id, scope.region)):
-        yield _EVENT_SOURCE.load(value)
-
-
-def all_event_sources(tx: ReadTransaction) -> Iterator[tuple[Scope, EventSource]]:
-    for key, value in tx.range(SOURCES):
-        yield Scope(str(key[1]), str(key[2])), _EVENT_SOURCE.load(value)
 
 
 def add_usage(tx: Transaction, scope: Scope, day: str, name: str, architecture: str, more: Usage) -> None:

@@ -7,106 +7,170 @@ Source: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.
 import asyncio
 import base64
 import logging
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
-from penstock.engines.functions.ports import Invocation, Outcome, Throttled
-from penstock.engines.patterns.match import compile_pattern
+from penstock.engines.functions.ports import Outcome, Throttled
+from penstock.engines.polling.batching import Rule, closes_at_ms, fitting
+from penstock.engines.polling.queue import bounds_of, first_share, on_full, on_trouble
 from penstock.framework.context import Context
 from penstock.framework.wakeups import Wakeup, wait
 from penstock.kernel import arn
 from penstock.kernel.errors import ServiceError, Unavailable
-from penstock.kernel.scope import Principal, Scope, root_principal
-from penstock.services.lambda_ import limits
-from penstock.services.lambda_.operations import invocations
-from penstock.services.lambda_.operations.role_credentials import role_principal
-from penstock.services.lambda_.rules import Named
-from penstock.services.lambda_.state import EventSource
+from penstock.kernel.scope import Scope
+from penstock.services.lambda_.operations.batch_answers import failed_items
+from penstock.services.lambda_.operations.mappings import EventSource
+from penstock.services.lambda_.operations.source_filters import Filters
+from penstock.services.lambda_.operations.source_metrics import source_metrics_of
+from penstock.services.lambda_.operations.source_targets import Target
 
 log = logging.getLogger("penstock.lambda.sources")
 
-CONCURRENCY_DEFAULT = 10
 RECEIVE_MAX = 10
 HIDDEN_LOOK_MS = 1000
-AFTER_ERROR_MS = 5000
-THROTTLED_MS = 1000
+AFTER_ERROR_MS, AFTER_ERROR_MS_MAX = 1000, 60_000
+THROTTLED_MS_FIRST, THROTTLED_MS_MAX = 1000, 30_000
+VISIBILITY_LOOK_MS = 60_000
+VISIBILITY_S_DEFAULT = 30
+TROUBLE_MS = 5000
+"""So long after a failure the poller doesn't scale up."""
 
 _Message = dict[str, Any]
 
 
+@dataclass(slots=True)
+class _Held:
+    """A message in hand: what functions see of it as JSON, and until when nobody else may receive it."""
+
+    id: str
+    handle: str
+    shown: bytes
+    visible_at_ms: int
+
+
+@dataclass(slots=True)
+class _Batch:
+    held: list[_Held] = field(default_factory=list)
+    throttles: int = 0
+
+
 class QueuePoller:
-    """Runs until it is retired; what it has begun it sees to its end. `wakeup` is signalled by commits of SQS."""
+    """Runs until it is retired; what it has begun it sees to its end. `wakeup` is signalled by the queue's commits."""
 
     def __init__(self, ctx: Context, source: EventSource, wakeup: Wakeup) -> None:
         self._ctx, self._source, self._wakeup = ctx, source, wakeup
-        self._named = Named(ctx.scope, source.function, source.qualifier)
+        self._target = Target(ctx, source)
         queue = arn.parse(source.source_arn)
         self._url = f"{ctx.endpoint}/{queue.account_id}/{queue.resource}"
         self._queue_scope = Scope(queue.account_id, queue.region, queue.partition)
-        self._patterns = [(orjson.loads(text), compile_pattern(text)) for text in source.filters]
+        self._filters = Filters(source.filters, "body")
+        self._rule = Rule(source.batch_size, source.window_s * 1000)
+        pollers = (source.pollers[0], source.pollers[1]) if source.pollers else None
+        self._bounds = bounds_of(source.concurrency_max, pollers)
+        self._share = first_share(self._bounds, ctx.clock.now_ms())
         self._running: set[asyncio.Task[None]] = set()
-        self._rest_until_ms = 0
-        self._is_retired = False
+        self._waiting: list[_Held] = []
+        self._bytes = 0
+        self._first_at_ms = 0
+        self._errors = 0
+        self._trouble_until_ms = 0
+        self._visibility: tuple[int, int] = (VISIBILITY_S_DEFAULT * 1000, 0)
+        self._retired = asyncio.Event()
+        self._metrics = source_metrics_of(ctx.platform)
 
     def retire(self) -> None:
         """Take no more messages."""
-        self._is_retired = True
+        self._retired.set()
         self._wakeup.signal()
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
-            while not self._is_retired:
+            while not self._retired.is_set():
                 changed = self._wakeup.changed
-                look_again_ms = await self._round(tasks)
+                look_again_ms, is_resting = await self._round(tasks)
                 if look_again_ms != 0:
-                    await wait(changed, self._ctx.clock, look_again_ms)
+                    await wait(self._retired if is_resting else changed, self._ctx.clock, look_again_ms)
+            await self._give_back()
 
-    async def _round(self, tasks: asyncio.TaskGroup) -> int | None:
-        """Take a batch and start it. When to look again: 0 at once, None when something is committed."""
+    async def _round(self, tasks: asyncio.TaskGroup) -> tuple[int | None, bool]:
+        """Take a batch and start it. When to look again: 0 at once, None with news; and whether news don't matter."""
         now_ms = self._ctx.clock.now_ms()
-        if now_ms < self._rest_until_ms:
-            return self._rest_until_ms
-        if len(self._running) >= (self._source.concurrency_max or CONCURRENCY_DEFAULT):
-            return now_ms + HIDDEN_LOOK_MS
+        if len(self._running) >= self._share.count:
+            if now_ms >= self._trouble_until_ms:
+                self._share = on_full(self._share, self._bounds, now_ms)
+            if len(self._running) >= self._share.count:
+                return (now_ms + HIDDEN_LOOK_MS if self._share.count < self._bounds.most else None), False
         try:
-            batch = await self._gather()
-            if not batch:
-                return now_ms + HIDDEN_LOOK_MS if await self._has_hidden() else None
+            with self._ctx.clock.busy():
+                count, is_full = await self._gather()
+                has_hidden = not count and await self._has_hidden()
+            self._errors = 0
         except (ServiceError, Unavailable) as error:
             log.warning("queue can't be polled queue=%s reason=%s", self._source.source_arn, error)
-            return now_ms + AFTER_ERROR_MS
-        task = tasks.create_task(self._see_to(batch))
+            self._errors += 1
+            return now_ms + min(AFTER_ERROR_MS << min(self._errors - 1, 10), AFTER_ERROR_MS_MAX), True
+        now_ms = self._ctx.clock.now_ms()
+        if not count:
+            return (now_ms + HIDDEN_LOOK_MS if has_hidden else None), False
+        if not is_full and now_ms < (closes_ms := closes_at_ms(self._rule, self._first_at_ms)):
+            return closes_ms, False
+        batch = _Batch(self._waiting[:count])
+        del self._waiting[:count]
+        self._bytes = sum(len(one.shown) + 1 for one in self._waiting)
+        self._first_at_ms = now_ms
+        if self._waiting and self._source.source_arn.endswith(".fifo"):
+            await self._give_back()  # they follow once their groups are free again
+        task = tasks.create_task(self._see_to(batch), name="penstock-queue-batch")
         self._running.add(task)
         task.add_done_callback(self._on_done)
-        return 0
+        return 0, False
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         self._wakeup.signal()
 
-    async def _gather(self) -> list[_Message]:
-        """A batch: what there is, or more if the window lets it wait."""
-        batch: list[_Message] = []
-        size, until_ms = 0, 0
-        while len(batch) < self._source.batch_size and size < limits.SYNC_PAYLOAD_BYTES_MAX.value // 2:
-            changed = self._wakeup.changed
-            with self._ctx.clock.busy():
-                found = await self._receive(min(RECEIVE_MAX, self._source.batch_size - len(batch)))
-                kept, dropped = self._wanted(found)
-                await self._delete(dropped)
-            batch += kept
-            size += sum(len(message["Body"]) for message in kept)
-            if kept or dropped:
-                until_ms = until_ms or self._ctx.clock.now_ms() + self._source.window_s * 1000
-                continue
-            now_ms = self._ctx.clock.now_ms()
-            if not batch or now_ms >= until_ms:
-                break
-            await wait(changed, self._ctx.clock, until_ms)
-        return batch
+    async def _gather(self) -> tuple[int, bool]:
+        """Receive while the batch isn't full and there is something; how many make it, and whether it is full."""
+        while True:
+            count, is_full = len(self._waiting), False
+            if count >= self._rule.size or self._bytes > self._rule.bytes_max:
+                count, is_full = fitting([len(one.shown) for one in self._waiting], self._rule)
+            if is_full:
+                return count, True
+            at_once = RECEIVE_MAX if self._rule.size > RECEIVE_MAX else self._rule.size - len(self._waiting)
+            messages = await self._receive(min(at_once, RECEIVE_MAX))
+            if not messages:
+                return count, False
+            await self._sort(messages)
+
+    async def _sort(self, messages: list[_Message]) -> None:
+        """What the filters don't want is deleted unseen."""
+        visible_at_ms = self._ctx.clock.now_ms() + self._visibility[0]
+        dropped: list[_Held] = []
+        for message in messages:
+            record = self._record(message)
+            held = _Held(message["MessageId"], message["ReceiptHandle"], orjson.dumps(record), visible_at_ms)
+            if self._filters.is_wanted(record, message["Body"]):
+                if not self._waiting:
+                    self._first_at_ms = self._ctx.clock.now_ms()
+                self._hold(held)
+            else:
+                dropped.append(held)
+        self._count("PolledEventCount", len(messages))
+        self._count("FilteredOutEventCount", len(dropped))
+        await self._delete(dropped)
+
+    def _hold(self, held: _Held) -> None:
+        """One that came back while it was waiting takes its own place again: its older handle is no longer good."""
+        if held.visible_at_ms - self._first_at_ms > self._visibility[0]:
+            self._waiting = [one for one in self._waiting if one.id != held.id]
+        self._waiting.append(held)
+        self._bytes += len(held.shown) + 1
 
     async def _receive(self, count: int) -> list[_Message]:
+        await self._look_at_visibility()
         params = {
             "QueueUrl": self._url,
             "MaxNumberOfMessages": count,
@@ -117,6 +181,15 @@ class QueuePoller:
         messages: list[_Message] = (await self._call("ReceiveMessage", params)).get("Messages") or []
         return messages
 
+    async def _look_at_visibility(self) -> None:
+        """How long a message stays ours, looked up now and then."""
+        now_ms = self._ctx.clock.now_ms()
+        if now_ms >= self._visibility[1]:
+            wanted = {"QueueUrl": self._url, "AttributeNames": ["VisibilityTimeout"]}
+            answer = await self._call("GetQueueAttributes", wanted)
+            hidden_s = int(answer["Attributes"]["VisibilityTimeout"])
+            self._visibility = (hidden_s * 1000, now_ms + VISIBILITY_LOOK_MS)
+
     async def _has_hidden(self) -> bool:
         """Whether messages will become visible by time alone."""
         names = ["ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed"]
@@ -124,79 +197,80 @@ class QueuePoller:
         return any(int(answer["Attributes"].get(name, 0)) for name in names)
 
     async def _call(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:
-        principal = await self._principal()
+        principal = await self._target.principal()
         return await self._ctx.call("sqs", operation, params, as_=principal, scope=self._queue_scope)
 
-    async def _principal(self) -> Principal:
-        _, version = await invocations.find_target(self._ctx, self._named)
-        if not arn.is_arn(version.role):
-            return root_principal(self._ctx.scope.account_id)
-        return role_principal(version.role, self._named.name)
+    async def _see_to(self, batch: _Batch) -> None:
+        """Try until the function has run, or the messages are no longer ours: a throttle is no failure."""
+        payload = b'{"Records":[' + b",".join(one.shown for one in batch.held) + b"]}"
+        while (rest_ms := await self._attempt(batch, payload)) is not None:
+            now_ms = self._ctx.clock.now_ms()
+            if now_ms + rest_ms >= min(one.visible_at_ms for one in batch.held):
+                return
+            await wait(self._retired, self._ctx.clock, now_ms + rest_ms)
+            if self._retired.is_set():
+                return
 
-    def _wanted(self, messages: list[_Message]) -> tuple[list[_Message], list[_Message]]:
-        """What the filters let through, and what is to be deleted unseen."""
-        if not self._patterns:
-            return messages, []
-        kept = [message for message in messages if self._is_wanted(message)]
-        return kept, [message for message in messages if message not in kept]
-
-    def _is_wanted(self, message: _Message) -> bool:
-        record = self._record(message)
-        for source, pattern in self._patterns:
-            seen = dict(record)
-            if isinstance(source.get("body"), dict):
-                try:
-                    seen["body"] = orjson.loads(record["body"])
-                except orjson.JSONDecodeError:
-                    continue
-            if pattern.matches(seen):
-                return True
-        return False
-
-    async def _see_to(self, batch: list[_Message]) -> None:
+    async def _attempt(self, batch: _Batch, payload: bytes) -> int | None:
+        """None once the batch is seen to, else how long to rest before the next attempt."""
         with self._ctx.clock.busy():
             try:
-                await self._invoke(batch)
+                outcome = await self._target.invoke(payload)
+            except (Throttled, Unavailable, ServiceError) as error:
+                if isinstance(error, ServiceError):
+                    log.warning("batch can't be run function=%s reason=%s", self._target.named.name, error)
+                self._on_trouble()
+                batch.throttles += 1
+                return min(THROTTLED_MS_FIRST << min(batch.throttles - 1, 10), THROTTLED_MS_MAX)
+            self._count("InvokedEventCount", len(batch.held))
+            done = self._done(batch.held, outcome)
+            if len(done) < len(batch.held):
+                self._count("FailedInvokeEventCount", len(batch.held) - len(done))
+                if not self._source.has_partial_answers:
+                    self._on_trouble()
+            try:
+                await self._delete(done)
             except (ServiceError, Unavailable) as error:
-                log.warning("batch failed function=%s reason=%s", self._named.name, error)
-                self._rest()
-            except Exception:
-                log.exception("batch failed in the node function=%s", self._named.name)
-                self._rest()
+                log.warning("messages come back queue=%s reason=%s", self._source.source_arn, error)
+            return None
 
-    async def _invoke(self, batch: list[_Message]) -> None:
-        event = {"Records": [self._record(message) for message in batch]}
-        function, version = await invocations.find_target(self._ctx, self._named)
-        trace_id = invocations.new_trace_id(self._ctx)
-        payload = orjson.dumps(event)
-        invocation = Invocation(self._ctx.entropy.uuid(), payload, self._named.arn, trace_id, "")
-        try:
-            outcome = await invocations.run(self._ctx, self._named.scope, function, version, invocation)
-        except Throttled:
-            self._rest()
-            return
-        await self._delete(self._done(batch, outcome))
+    def _on_trouble(self) -> None:
+        now_ms = self._ctx.clock.now_ms()
+        self._share, self._trouble_until_ms = on_trouble(self._share, now_ms), now_ms + TROUBLE_MS
 
-    def _rest(self) -> None:
-        """A function that is throttled slows its poller; its messages come back by themselves."""
-        self._rest_until_ms = self._ctx.clock.now_ms() + THROTTLED_MS
-
-    def _done(self, batch: list[_Message], outcome: Outcome) -> list[_Message]:
+    def _done(self, held: list[_Held], outcome: Outcome) -> list[_Held]:
         """The messages that need not come back."""
         if outcome.function_error:
             return []
-        if "ReportBatchItemFailures" not in self._source.response_types:
-            return batch
-        failed = failed_items(outcome.payload, {message["MessageId"] for message in batch})
-        return [] if failed is None else [message for message in batch if message["MessageId"] not in failed]
+        if not self._source.has_partial_answers:
+            return held
+        failed = failed_items(outcome.payload, [one.id for one in held])
+        return [] if failed is None else [one for one in held if one.id not in failed]
 
-    async def _delete(self, messages: list[_Message]) -> None:
-        for at in range(0, len(messages), RECEIVE_MAX):
+    async def _delete(self, held: list[_Held]) -> None:
+        for at in range(0, len(held), RECEIVE_MAX):
             entries = [
-                {"Id": str(number), "ReceiptHandle": message["ReceiptHandle"]}
-                for number, message in enumerate(messages[at : at + RECEIVE_MAX])
+                {"Id": str(number), "ReceiptHandle": one.handle}
+                for number, one in enumerate(held[at : at + RECEIVE_MAX])
             ]
             await self._call("DeleteMessageBatch", {"QueueUrl": self._url, "Entries": entries})
+        self._count("DeletedEventCount", len(held))
+
+    async def _give_back(self) -> None:
+        """Messages that were gathered and not tried may be received by others at once."""
+        held, self._waiting, self._bytes = self._waiting, [], 0
+        try:
+            for at in range(0, len(held), RECEIVE_MAX):
+                entries = [
+                    {"Id": str(number), "ReceiptHandle": one.handle, "VisibilityTimeout": 0}
+                    for number, one in enumerate(held[at : at + RECEIVE_MAX])
+                ]
+                await self._call("ChangeMessageVisibilityBatch", {"QueueUrl": self._url, "Entries": entries})
+        except (ServiceError, Unavailable) as error:
+            log.info("messages stay hidden queue=%s reason=%s", self._source.source_arn, error)
+
+    def _count(self, metric: str, value: int) -> None:
+        self._metrics.count(metric, self._ctx.scope, self._source.id, self._source.function, value)
 
     def _record(self, message: _Message) -> dict[str, Any]:
         """A message as functions get it. Source: https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html"""
@@ -216,28 +290,6 @@ class QueuePoller:
         if message.get("MD5OfMessageAttributes"):
             record["md5OfMessageAttributes"] = message["MD5OfMessageAttributes"]
         return record
-
-
-def failed_items(payload: bytes, known: set[str]) -> set[str] | None:
-    """The message ids of `batchItemFailures`; None where the answer makes the whole batch fail.
-
-    Source: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html#services-sqs-batchfailurereporting
-    """
-    try:
-        answer = orjson.loads(payload or b"null")
-    except orjson.JSONDecodeError:
-        return None
-    if answer is None or answer == {} or answer == "":
-        return set()
-    if not isinstance(answer, dict):
-        return None
-    failures = answer.get("batchItemFailures")
-    if not failures:
-        return set() if failures in (None, []) else None
-    if not isinstance(failures, list):
-        return None
-    ids = {item.get("itemIdentifier") if isinstance(item, dict) else None for item in failures}
-    return {str(one) for one in ids} if all(isinstance(one, str) and one in known for one in ids) else None
 
 
 def _attribute(value: dict[str, Any]) -> dict[str, Any]:
