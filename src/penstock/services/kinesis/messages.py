@@ -45,6 +45,12 @@ def no_shard(shard_id: str, name: str, account_id: str) -> ServiceError:
     )
 
 
+def shard_gone(shard_id: str, name: str, account_id: str) -> ServiceError:
+    return ServiceError(
+        "ResourceNotFoundException", f"Shard {shard_id} in stream {name} under account {account_id} does not exist"
+    )
+
+
 def no_consumer(name: str, stream_arn: str, account_id: str) -> ServiceError:
     return ServiceError(
         "ResourceNotFoundException", f"Consumer {name} for stream {stream_arn} not found under account {account_id}."
@@ -128,14 +134,39 @@ def missing_of_filter(member: str, kind: str) -> ServiceError:
     return invalid(f"Must specify {member} parameter for a shard filter of type {kind}.")
 
 
-def bad_sequence(number: str, shard_id: str) -> ServiceError:
-    return invalid(f"StartingSequenceNumber {number} used in GetShardIterator on shard {shard_id} is invalid.")
+def _start(number: str, shard_id: str, name: str, account_id: str) -> str:
+    return (
+        f"StartingSequenceNumber {number} used in GetShardIterator on shard {shard_id} in stream {name} under account "
+        f"{account_id} is invalid"
+    )
+
+
+def bad_sequence(number: str, shard_id: str, name: str, account_id: str) -> ServiceError:
+    return invalid(f"{_start(number, shard_id, name, account_id)}.")
 
 
 def foreign_sequence(number: str, shard_id: str, name: str, account_id: str) -> ServiceError:
+    return invalid(f"{_start(number, shard_id, name, account_id)} because it did not come from this stream.")
+
+
+def sequence_of_another(encoded: str, shard_id: str) -> ServiceError:
     return invalid(
-        f"StartingSequenceNumber {number} used in GetShardIterator on shard {shard_id} in stream {name} under account "
-        f"{account_id} is invalid because it did not come from this stream."
+        f"Invalid StartingSequenceNumber. It encodes {encoded}, while it was used in a call to a shard with {shard_id}"
+    )
+
+
+def needless_sequence(kind: str) -> ServiceError:
+    return invalid(
+        "Must either specify (1) AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER and StartingSequenceNumber or (2) "
+        f"TRIM_HORIZON or LATEST and no StartingSequenceNumber. Request specified {kind} and also a "
+        "StartingSequenceNumber."
+    )
+
+
+def bad_ordering(number: str, name: str, account_id: str) -> ServiceError:
+    return invalid(
+        f"ExclusiveMinimumSequenceNumber {number} used in PutRecord on stream {name} under account {account_id} is "
+        "invalid."
     )
 
 
@@ -161,9 +192,9 @@ def shard_closed(shard_id: str, name: str, account_id: str) -> ServiceError:
 
 def retention_out_of_range(hours: int) -> ServiceError:
     lowest, highest = limits.RETENTION_HOURS_MIN.value, limits.RETENTION_HOURS_MAX.value
-    word, bound = ("Minimum", lowest) if hours < lowest else ("Maximum", highest)
+    word, bound, how = ("Minimum", lowest, "short") if hours < lowest else ("Maximum", highest, "long")
     return invalid(
-        f"{word} allowed retention period is {bound} hours. Requested retention period ({hours} hours) is out of range."
+        f"{word} allowed retention period is {bound} hours. Requested retention period ({hours} hours) is too {how}."
     )
 
 
@@ -181,15 +212,20 @@ def hash_out_of_range(explicit: str) -> ServiceError:
     )
 
 
-def bad_split(at_hash: int, shard_id: str, name: str) -> ServiceError:
+def bad_split(at_hash: int, shard: tuple[str, str, str], name: str, account_id: str) -> ServiceError:
+    """`shard` is its id and its hash keys, the first and the last."""
     return invalid(
-        f"NewStartingHashKey {at_hash} used in SplitShard() on shard {shard_id} in stream {name} is not both greater "
-        "than one plus the shard's StartingHashKey and less than the shard's EndingHashKey minus one."
+        f"NewStartingHashKey {at_hash} used in SplitShard() on shard {shard[0]} in stream {name} under account "
+        f"{account_id} is not both greater than one plus the shard's StartingHashKey {shard[1]} and less than the "
+        f"shard's EndingHashKey {shard[2]}."
     )
 
 
-def not_adjacent(one: str, other: str, name: str) -> ServiceError:
-    return invalid(f"Shards {one} and {other} in stream {name} are not an adjacent pair of shards eligible for merging")
+def not_adjacent(one: str, other: str, name: str, account_id: str) -> ServiceError:
+    return invalid(
+        f"Shards {one} and {other} in stream {name} under account {account_id} are not an adjacent pair of shards "
+        "eligible for merging"
+    )
 
 
 def bad_target(target: int, count: int) -> ServiceError:
@@ -236,8 +272,28 @@ def rate_exceeded(shard_id: str, name: str, account_id: str) -> ServiceError:
     )
 
 
-def too_many_tags(name: str) -> ServiceError:
-    return invalid(f"Failed to add tags to {name}: it may have {limits.TAGS_MAX.value} tags at most.")
+def too_many_tags(name: str, account_id: str) -> ServiceError:
+    return invalid(
+        f"Failed to add tags to stream {name} under account {account_id} because a given stream cannot have more than "
+        f"{limits.TAGS_MAX.value} tags associated with it."
+    )
+
+
+def bad_tags() -> ServiceError:
+    return invalid(
+        "Some tags contain invalid characters. Valid characters: Unicode letters, digits, white space, _ . / = + - % @."
+    )
+
+
+def forbidden_tags(name: str, account_id: str) -> ServiceError:
+    return invalid(
+        f"Failed to add tags to stream {name} under account {account_id} because some tags contained illegal "
+        "characters. The allowed characters are Unicode letters, white-spaces, '_',',','/','=','+','-','@'."
+    )
+
+
+def no_token() -> ServiceError:
+    return invalid("Either NextToken or StreamName should be provided.")
 
 
 def bad_policy() -> ServiceError:

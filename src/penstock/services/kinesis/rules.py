@@ -15,7 +15,8 @@ from penstock.kernel.scope import Scope
 from penstock.services.kinesis import limits, messages
 from penstock.services.kinesis.state import HASH_MAX, Shard, Stream
 
-_POSITION, _EPOCH, _SHARD = slice(10, 28), slice(1, 10), slice(38, 46)
+_EPOCH, _POSITION, _SHARD = slice(1, 10), slice(11, 27), slice(38, 46)
+_POSITION_LAST = 2**63 - 1
 _SEAL_BYTES = 16
 
 
@@ -66,8 +67,9 @@ def find_shard(stream: Stream, shard_id: str) -> Shard | None:
 
 
 def sequence_number(shard: Shard, position: int, at_ms: int) -> str:
-    """56 digits, rising within a shard: epoch, position, time and shard as hexadecimal places of one number."""
-    text = f"2{shard.epoch:09x}{position:018x}0{at_ms // 1000:09x}{shard.index:08x}2"
+    """56 digits, rising within a shard. In hexadecimal: 2, epoch, shard, position, 00, seconds, shard, 2."""
+    index = shard.index
+    text = f"2{shard.epoch:09x}{index & 15:x}{position:016x}00{at_ms // 1000:09x}{index:08x}2"
     return str(int(text, 16))
 
 
@@ -77,15 +79,20 @@ def position_of(number: str) -> int | None:
     return int(text[_POSITION], 16) if text else None
 
 
-def is_of_shard(number: str, shard: Shard) -> bool:
-    """Whether a sequence number is of this very shard, not of another or of an earlier stream's."""
-    text = _places(number)
-    return bool(text) and int(text[_EPOCH], 16) == shard.epoch and int(text[_SHARD], 16) == shard.index
+def shard_of(number: str) -> str:
+    """The id of the shard that a sequence number names."""
+    return shard_id(int(_places(number)[_SHARD], 16))
+
+
+def is_of_stream(number: str, shard: Shard) -> bool:
+    """Whether a sequence number of a shard is of this very one, not of an earlier stream's."""
+    return int(_places(number)[_EPOCH], 16) == shard.epoch
 
 
 def _places(number: str) -> str:
     text = f"{int(number):x}" if number.isdecimal() else ""
-    return text if len(text) == 47 else ""
+    is_ours = len(text) == 47 and text[0] == text[-1] == "2" and int(text[_POSITION], 16) <= _POSITION_LAST
+    return text if is_ours else ""
 
 
 def seal(secret: bytes, kind: str, values: list[Any]) -> str:
@@ -147,10 +154,23 @@ def _java_time(time_ms: int) -> str:
     return when(time_ms).strftime("%a %b %d %H:%M:%S UTC %Y")
 
 
+def check_split(stream: Stream, shard: Shard, at_hash: int, account_id: str) -> None:
+    """Raises InvalidArgumentException for a key that leaves no two shards."""
+    if not int(shard.first_hash) + 1 < at_hash < int(shard.last_hash):
+        bounds = (shard.id, shard.first_hash, shard.last_hash)
+        raise messages.bad_split(at_hash, bounds, stream.name, account_id)
+
+
+def check_merge(stream: Stream, one: Shard, other: Shard, account_id: str) -> None:
+    """Raises InvalidArgumentException for shards that aren't neighbours."""
+    low, high = sorted((one, other), key=lambda shard: int(shard.first_hash))
+    if int(low.last_hash) + 1 != int(high.first_hash):
+        raise messages.not_adjacent(one.id, other.id, stream.name, account_id)
+
+
 def split(stream: Stream, shard: Shard, at_hash: int, now_ms: int) -> tuple[Shard, Shard]:
-    """Close a shard and open two children. Raises InvalidArgumentException for a key outside it."""
-    if not int(shard.first_hash) < at_hash <= int(shard.last_hash):
-        raise messages.bad_split(at_hash, shard.id, stream.name)
+    """Close a shard and open two children."""
+    assert int(shard.first_hash) < at_hash <= int(shard.last_hash)
     shard.closed_ms = now_ms
     low = _child(stream, shard.first_hash, str(at_hash - 1), now_ms, shard)
     high = _child(stream, str(at_hash), shard.last_hash, now_ms, shard)
@@ -158,10 +178,8 @@ def split(stream: Stream, shard: Shard, at_hash: int, now_ms: int) -> tuple[Shar
 
 
 def merge(stream: Stream, one: Shard, other: Shard, now_ms: int) -> Shard:
-    """Close two neighbours and open their child. Raises InvalidArgumentException if they aren't neighbours."""
+    """Close two neighbours and open their child."""
     low, high = sorted((one, other), key=lambda shard: int(shard.first_hash))
-    if int(low.last_hash) + 1 != int(high.first_hash):
-        raise messages.not_adjacent(one.id, other.id, stream.name)
     one.closed_ms = other.closed_ms = now_ms
     return _child(stream, low.first_hash, high.last_hash, now_ms, one, other)
 
@@ -219,11 +237,11 @@ def is_listed(shard: Shard, shard_filter: Mapping[str, Any], oldest_ms: int) -> 
     return shard.created_ms <= at_ms and (shard.closed_ms is None or shard.closed_ms > at_ms)
 
 
-def shown_shard(shard: Shard, *, next_position: int) -> dict[str, object]:
-    """A shard as ListShards and DescribeStream answer it. A closed one has the number after its last record's."""
+def shown_shard(shard: Shard) -> dict[str, object]:
+    """A shard as ListShards and DescribeStream answer it. A closed one has a number beyond all its records'."""
     numbers = {"StartingSequenceNumber": sequence_number(shard, 0, shard.created_ms)}
     if shard.closed_ms is not None:
-        numbers["EndingSequenceNumber"] = sequence_number(shard, next_position, shard.closed_ms)
+        numbers["EndingSequenceNumber"] = sequence_number(shard, _POSITION_LAST, shard.closed_ms)
     shown: dict[str, object] = {
         "ShardId": shard.id,
         "HashKeyRange": {"StartingHashKey": shard.first_hash, "EndingHashKey": shard.last_hash},

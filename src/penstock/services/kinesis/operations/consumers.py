@@ -19,8 +19,8 @@ SETTLE_CONSUMER = "kinesis.settle-consumer"
 async def register_stream_consumer(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     """Raises ResourceInUseException for a name that is taken, LimitExceededException beyond twenty."""
     (scope, stream), now_ms = located(ctx, req), ctx.clock.now_ms()
-    consumer = Consumer(req["ConsumerName"], now_ms, tags=req.get("Tags") or {})
-    check_tags(consumer.name, consumer.tags)
+    name = req["ConsumerName"]
+    consumer = Consumer(name, now_ms, tags=check_tags(name, scope.account_id, {}, req.get("Tags") or {}))
 
     def register(tx: Transaction) -> None:
         state.get_stream(tx, scope, stream)

@@ -32,9 +32,11 @@ def readable(tx: ReadTransaction, scope: Scope, name: str) -> state.View:
 
 def find_visible(scope: Scope, stream: Stream, shard_id: str, now_ms: int) -> Shard:
     """Raises ResourceNotFoundException, for a shard too all of whose records are beyond the retention."""
+    if not shard_id.removeprefix("shardId-").isdecimal():
+        raise messages.no_shard(shard_id, stream.name, scope.account_id)
     shard = rules.find_shard(stream, shard_id)
     if shard is None or (shard.closed_ms is not None and shard.closed_ms < stream.oldest_ms(now_ms)):
-        raise messages.no_shard(shard_id, stream.name, scope.account_id)
+        raise messages.shard_gone(shard_id, stream.name, scope.account_id)
     return shard
 
 
@@ -72,6 +74,8 @@ def start_position(
     Raises InvalidArgumentException.
     """
     journal, kind = state.records_of(scope, stream.name), wanted["Type"]
+    if kind in ("LATEST", "TRIM_HORIZON") and wanted.get("SequenceNumber"):
+        raise messages.needless_sequence(kind)
     if kind == "LATEST":
         return journal.next_position(tx, shard.id)
     if kind == "TRIM_HORIZON":
@@ -83,15 +87,21 @@ def start_position(
         if at_ms > now_ms:
             raise messages.future_time(at_ms, now_ms)
         return journal.position_at(tx, shard.id, at_ms)
-    number = wanted.get("SequenceNumber")
+    position = _position_of(scope, stream, shard, kind, wanted.get("SequenceNumber"))
+    return position + 1 if kind == "AFTER_SEQUENCE_NUMBER" else position
+
+
+def _position_of(scope: Scope, stream: Stream, shard: Shard, kind: str, number: str | None) -> int:
     if number is None:
         raise messages.missing_start("startingSequenceNumber", kind, "startingSequenceNumber")
     position = rules.position_of(number)
     if position is None:
-        raise messages.bad_sequence(number, shard.id)
-    if not rules.is_of_shard(number, shard):
+        raise messages.bad_sequence(number, shard.id, stream.name, scope.account_id)
+    if rules.shard_of(number) != shard.id:
+        raise messages.sequence_of_another(rules.shard_of(number), shard.id)
+    if not rules.is_of_stream(number, shard):
         raise messages.foreign_sequence(number, shard.id, stream.name, scope.account_id)
-    return position + 1 if kind == "AFTER_SEQUENCE_NUMBER" else position
+    return position
 
 
 def shown_record(shard: Shard, entry: Entry) -> dict[str, Any]:

@@ -31,6 +31,9 @@ Put = dict[str, str]
 @operation
 async def put_record(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     """Raises ProvisionedThroughputExceededException where the node keeps AWS's limits."""
+    number = req.get("SequenceNumberForOrdering")
+    if number is not None and rules.position_of(number) is None:
+        raise messages.bad_ordering(number, located(ctx, req)[1], ctx.scope.account_id)
     [put], encryption = await _put(ctx, req, [req])
     if "ErrorCode" in put:
         raise ServiceError(put["ErrorCode"], put["ErrorMessage"])
@@ -170,7 +173,7 @@ async def get_records(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
         view = readable(tx, scope, name)
         shard = find_visible(scope, view.stream, iterator.shard_id, now_ms)
         if shard.epoch != iterator.epoch:
-            raise messages.no_shard(shard.id, name, scope.account_id)
+            raise messages.shard_gone(shard.id, name, scope.account_id)
         if req.get("DryRun"):
             raise messages.dry_run()
         if not throughput.may_read(ctx, scope, name, shard.id):

@@ -9,7 +9,7 @@ from penstock.kernel.units import DAY_MS
 from penstock.services.kinesis import limits, messages, rules, state
 from penstock.services.kinesis.operations.access import located, secret_of
 from penstock.services.kinesis.operations.arrivals import arrivals_of
-from penstock.services.kinesis.operations.streams import change, check_room, get_active, shown_shards
+from penstock.services.kinesis.operations.streams import change, check_room, get_active
 from penstock.services.kinesis.state import Shard, Stream
 from penstock.storage.transactions import ReadTransaction, Transaction
 
@@ -27,6 +27,8 @@ async def list_shards(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     if req.get("NextToken"):
         scope, name, after, shard_filter = _from_token(secret, req, now_ms)
     else:
+        if not req.get("StreamName") and not req.get("StreamARN"):
+            raise messages.no_token()
         scope, name = located(ctx, req)
         after, shard_filter = req.get("ExclusiveStartShardId") or "", _filter(req, now_ms)
     count = req.get("MaxResults") or PAGE_DEFAULT
@@ -39,7 +41,7 @@ async def list_shards(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
             for shard in stream.visible_shards(now_ms)
             if shard.id > after and rules.is_listed(shard, shard_filter, oldest_ms)
         ]
-        shown = shown_shards(tx, scope, stream, found[:count])
+        shown = [rules.shown_shard(shard) for shard in found[:count]]
         if len(found) <= count:
             return {"Shards": shown}
         values = [scope.account_id, scope.region, name, found[count - 1].id, shard_filter, now_ms]
@@ -86,7 +88,9 @@ async def split_shard(ctx: Context, req: dict[str, Any]) -> None:
     def split(tx: Transaction) -> None:
         stream = get_active(tx, scope, name)
         check_room(tx, scope, 1)
-        rules.split(stream, _open(scope, stream, req["ShardToSplit"]), int(req["NewStartingHashKey"]), now_ms)
+        shard, at_hash = _open(scope, stream, req["ShardToSplit"]), int(req["NewStartingHashKey"])
+        rules.check_split(stream, shard, at_hash, scope.account_id)
+        rules.split(stream, shard, at_hash, now_ms)
         change(tx, scope, stream, "UPDATING", now_ms)
 
     await ctx.store.transact(split)
@@ -101,6 +105,7 @@ async def merge_shards(ctx: Context, req: dict[str, Any]) -> None:
     def merge(tx: Transaction) -> None:
         stream = get_active(tx, scope, name)
         one, other = _open(scope, stream, req["ShardToMerge"]), _open(scope, stream, req["AdjacentShardToMerge"])
+        rules.check_merge(stream, one, other, scope.account_id)
         rules.merge(stream, one, other, now_ms)
         change(tx, scope, stream, "UPDATING", now_ms)
 

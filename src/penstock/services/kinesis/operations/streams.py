@@ -1,5 +1,6 @@
 """Streams: made, described, changed, deleted."""
 
+import re
 from typing import Any
 
 from penstock.framework.context import Context
@@ -13,6 +14,7 @@ from penstock.storage.transactions import ReadTransaction, Transaction
 
 SETTLE = "kinesis.settle"
 PAGE_DEFAULT = 100
+_NOT_OF_TAGS = re.compile(r"[^\u00C0-\u1FFF\u2C00-\uD7FF\w./\-=+_ @%:]")
 
 
 @operation
@@ -24,13 +26,12 @@ async def create_stream(ctx: Context, req: dict[str, Any]) -> None:
     count = on_demand if mode == "ON_DEMAND" else req.get("ShardCount") or 0
     if count < 1:
         raise messages.invalid("ShardCount must be specified for PROVISIONED streams.")
-    check_tags(req["StreamName"], req.get("Tags") or {})
     now_ms, scope = ctx.clock.now_ms(), ctx.scope
     stream = Stream(
         req["StreamName"],
         now_ms,
         mode,
-        tags=req.get("Tags") or {},
+        tags=check_tags(req["StreamName"], scope.account_id, {}, req.get("Tags") or {}),
         max_record_kib=req.get("MaxRecordSizeInKiB") or limits.RECORD_KIB.value,
         warm_mibps=warm_mibps,
         distribution=req.get("RecordDistributionStrategy") or "USER_PARTITION_KEY",
@@ -54,9 +55,17 @@ def check_room(tx: ReadTransaction, scope: Scope, more: int) -> None:
         raise messages.too_many_shards(scope, known, more)
 
 
-def check_tags(name: str, tags: dict[str, str]) -> None:
+def check_tags(name: str, account_id: str, known: dict[str, str], more: dict[str, str]) -> dict[str, str]:
+    """The tags together. Raises InvalidArgumentException."""
+    for text in (*more, *more.values()):
+        if _NOT_OF_TAGS.search(text):
+            raise messages.bad_tags()
+        if "%" in text:
+            raise messages.forbidden_tags(name, account_id)
+    tags = known | more
     if len(tags) > limits.TAGS_MAX.value:
-        raise messages.too_many_tags(name)
+        raise messages.too_many_tags(name, account_id)
+    return tags
 
 
 def change(tx: Transaction, scope: Scope, stream: Stream, status: str, now_ms: int) -> None:
@@ -103,17 +112,10 @@ async def describe_stream(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
         stream = state.get_view(tx, scope, name).stream
         visible = [] if stream.status == "CREATING" else stream.visible_shards(now_ms)
         shards = [shard for shard in visible if shard.id > after]
-        shown = shown_shards(tx, scope, stream, shards[:count])
+        shown = [rules.shown_shard(shard) for shard in shards[:count]]
         return {**_described(scope, stream), "Shards": shown, "HasMoreShards": len(shards) > count}
 
     return {"StreamDescription": await ctx.store.read(read)}
-
-
-def shown_shards(
-    tx: ReadTransaction, scope: Scope, stream: Stream, shards: list[state.Shard]
-) -> list[dict[str, object]]:
-    journal = state.records_of(scope, stream.name)
-    return [rules.shown_shard(shard, next_position=journal.next_position(tx, shard.id)) for shard in shards]
 
 
 @operation

@@ -105,7 +105,7 @@ def _read(tx: ReadTransaction, subscription: Subscription, now_ms: int) -> tuple
     stream = readable(tx, scope, name).stream
     shard = find_visible(scope, stream, subscription.shard.id, now_ms)
     if shard.epoch != subscription.shard.epoch:
-        raise messages.no_shard(shard.id, name, scope.account_id)
+        raise messages.shard_gone(shard.id, name, scope.account_id)
     page = read_page(
         tx,
         scope,

@@ -19,7 +19,7 @@ Edit = Callable[[Tags], Tags]
 @operation
 async def add_tags_to_stream(ctx: Context, req: dict[str, Any]) -> None:
     """Raises InvalidArgumentException beyond fifty."""
-    await _edit(ctx, *_stream(ctx, req), lambda tags: tags | req["Tags"])
+    await _edit(ctx, *_stream(ctx, req), _adding(ctx, req))
 
 
 @operation
@@ -37,7 +37,7 @@ async def list_tags_for_stream(ctx: Context, req: dict[str, Any]) -> dict[str, A
 
 @operation
 async def tag_resource(ctx: Context, req: dict[str, Any]) -> None:
-    await _edit(ctx, *located_resource(ctx, req["ResourceARN"]), lambda tags: tags | req["Tags"])
+    await _edit(ctx, *located_resource(ctx, req["ResourceARN"]), _adding(ctx, req))
 
 
 @operation
@@ -49,6 +49,11 @@ async def untag_resource(ctx: Context, req: dict[str, Any]) -> None:
 async def list_tags_for_resource(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     tags = await _read(ctx, *located_resource(ctx, req["ResourceARN"]))
     return {"Tags": _shown(tags, sorted(tags))}
+
+
+def _adding(ctx: Context, req: dict[str, Any]) -> Edit:
+    name = req.get("StreamName") or str(req.get("StreamARN") or req.get("ResourceARN")).partition("/")[2]
+    return lambda tags: check_tags(name, ctx.scope.account_id, tags, req["Tags"])
 
 
 def _stream(ctx: Context, req: dict[str, Any]) -> tuple[Scope, str]:
@@ -82,11 +87,9 @@ async def _edit(ctx: Context, scope: Scope, resource: str, edit: Edit) -> None:
         if consumer_name:
             consumer = get_consumer(tx, scope, name, consumer_name)
             consumer.tags = edit(consumer.tags)
-            check_tags(consumer.name, consumer.tags)
             state.put_consumer(tx, scope, name, consumer)
             return
         stream.tags = edit(stream.tags)
-        check_tags(name, stream.tags)
         state.put_stream(tx, scope, stream)
 
     await ctx.store.transact(write)
