@@ -35,10 +35,13 @@ _IN_JSON: Mapping[str, str] = {
 }
 """What the json protocols call a bad signature."""
 _ANONYMOUS: Mapping[str, tuple[str, str]] = {
+    "amz-cbor": ("MissingAuthenticationTokenException", "Missing Authentication Token"),
     "json": ("MissingAuthenticationTokenException", "Missing Authentication Token"),
     "rest-json": ("MissingAuthenticationTokenException", "Missing Authentication Token"),
     "query": ("MissingAuthenticationToken", "Request is missing Authentication Token"),
 }
+_BY_TARGET = ("json", "amz-cbor")
+"""Protocols whose operation is in a header, which then must be signed."""
 _NEED_NO_SIGNATURE = ("AssumeRoleWithWebIdentity", "AssumeRoleWithSAML")
 
 
@@ -143,7 +146,7 @@ def _claim_of(request: HttpRequest, found: Route) -> Claim | None:
 def _check_scope(claim: Claim, found: Route) -> None:
     """What was signed for one service is good for no other, whatever a header that nobody signed makes of it."""
     service = SERVED[found.service][0]
-    if claim.service == service and (found.protocol != "json" or "x-amz-target" in claim.signed_headers):
+    if claim.service == service and (found.protocol not in _BY_TARGET or "x-amz-target" in claim.signed_headers):
         return
     if service == "s3":
         where = f'incorrect service "{claim.service}". This endpoint belongs to "s3".'
@@ -171,7 +174,7 @@ def _worded(error: ServiceError, protocol: str) -> ServiceError:
     if error.code == "InvalidClientTokenId":
         code, message = _UNKNOWN_KEY.get(protocol, _UNKNOWN_KEY_ELSE)
         return ServiceError(code, message, status=403)
-    if protocol in ("json", "rest-json") and error.code in _IN_JSON:
+    if protocol in (*_BY_TARGET, "rest-json") and error.code in _IN_JSON:
         return ServiceError(_IN_JSON[error.code], error.message, status=error.status)
     return error
 

@@ -23,23 +23,26 @@ class MalformedCbor(ValueError):
     """Not one whole CBOR value."""
 
 
-def encode(value: Any) -> bytes:
-    """One value: None, bool, int (64 bits), float, str, bytes, datetime (UTC), list or dict with text keys."""
+def encode(value: Any, *, ticks_per_s: int = 1) -> bytes:
+    """One value: None, bool, int (64 bits), float, str, bytes, datetime (UTC), list or dict with text keys.
+
+    A time is a number of seconds; where they have `ticks_per_s`, a whole number of these.
+    """
     out = bytearray()
-    _write(out, value)
+    _write(out, value, ticks_per_s)
     return bytes(out)
 
 
-def decode(data: bytes) -> Any:
+def decode(data: bytes, *, ticks_per_s: int = 1) -> Any:
     """The value that `data` is. Raises MalformedCbor for less, for more, and for what nests too deep."""
-    reader = _Reader(data)
+    reader = _Reader(data, ticks_per_s)
     value = reader.value(0)
     if value is _BREAK or reader.at != len(data):
         raise MalformedCbor("not one whole value")
     return value
 
 
-def _write(out: bytearray, value: Any) -> None:
+def _write(out: bytearray, value: Any, ticks_per_s: int) -> None:
     if isinstance(value, str):
         data = value.encode()
         _write_head(out, _TEXT, len(data))
@@ -54,18 +57,19 @@ def _write(out: bytearray, value: Any) -> None:
     elif isinstance(value, dict):
         _write_head(out, _MAP, len(value))
         for key, item in value.items():
-            _write(out, key)
-            _write(out, item)
+            _write(out, key, ticks_per_s)
+            _write(out, item, ticks_per_s)
     elif isinstance(value, list | tuple):
         _write_head(out, _ARRAY, len(value))
         for item in value:
-            _write(out, item)
+            _write(out, item, ticks_per_s)
     elif isinstance(value, bytes | bytearray | memoryview):
         _write_head(out, _BYTES, len(value))
         out += value
     elif isinstance(value, datetime):
         _write_head(out, _TAG, _EPOCH_TAG)
-        _write(out, (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp())
+        seconds = (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+        _write(out, seconds if ticks_per_s == 1 else round(seconds * ticks_per_s), 1)
     else:
         raise TypeError(f"{type(value).__name__} has no form in CBOR")
 
@@ -82,8 +86,9 @@ def _write_head(out: bytearray, major: int, number: int) -> None:
 class _Reader:
     """Walks over one document; a length is believed only as far as there are bytes."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, ticks_per_s: int) -> None:
         self._data = data
+        self._ticks_per_s = ticks_per_s
         self.at = 0
 
     def value(self, depth: int) -> Any:
@@ -180,6 +185,6 @@ class _Reader:
         if tag != _EPOCH_TAG:
             return value
         try:
-            return datetime.fromtimestamp(value, UTC)
+            return datetime.fromtimestamp(value / self._ticks_per_s, UTC)
         except (TypeError, ValueError, OverflowError, OSError):
             raise MalformedCbor("not a time") from None

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from penstock.kernel.errors import Bug, ServiceError
 from penstock.model.shapes import OperationModel
+from penstock.protocol.amz_cbor import AmzCborCodec
 from penstock.protocol.json_rpc import JsonCodec
 from penstock.protocol.messages import HttpRequest, HttpResponse
 from penstock.protocol.query import QueryCodec
@@ -34,6 +35,7 @@ class Codec(Protocol):
 
 
 _CODECS: Mapping[str, Codec] = {
+    "amz-cbor": AmzCborCodec(),
     "json": JsonCodec(),
     "query": QueryCodec(),
     "rest-json": RestJsonCodec(),

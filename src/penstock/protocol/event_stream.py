@@ -5,7 +5,8 @@ Source: https://docs.aws.amazon.com/transcribe/latest/dg/streaming-setting-up.ht
 """
 
 import struct
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
 from zlib import crc32
 
 import orjson
@@ -17,6 +18,8 @@ from penstock.protocol.json_values import Plans
 from penstock.protocol.messages import EventStream
 
 CONTENT_TYPE = "application/vnd.amazon.eventstream"
+Dump = Callable[[Any], bytes]
+_JSON = "application/json"
 FRAME_BYTES_MAX = 16 * 1024 * 1024
 _PRELUDE = struct.Struct("!II")
 _CRC = struct.Struct("!I")
@@ -70,9 +73,9 @@ def _decode_headers(data: bytes) -> dict[str, bytes]:
     return headers
 
 
-def encode_initial_response(document: bytes) -> bytes:
+def encode_initial_response(document: bytes, *, content_type: str = _JSON) -> bytes:
     """What the json protocols send before the first event: the members that are no stream."""
-    headers = {":message-type": "event", ":event-type": "initial-response", ":content-type": "application/json"}
+    headers = {":message-type": "event", ":event-type": "initial-response", ":content-type": content_type}
     return encode(headers, document)
 
 
@@ -82,19 +85,26 @@ async def preceded_by(first: bytes, frames: AsyncIterator[bytes]) -> AsyncIterat
         yield frame
 
 
-async def encode_events(shape: Shape, events: EventStream, render: Plans) -> AsyncIterator[bytes]:
-    """Frames of `(event type, members)` pairs; a ServiceError on the way becomes an exception event, the last."""
+async def encode_events(
+    shape: Shape, events: EventStream, render: Plans, *, dump: Dump = orjson.dumps, content_type: str = _JSON
+) -> AsyncIterator[bytes]:
+    """Frames of `(event type, members)` pairs; a ServiceError on the way becomes an exception event, the last.
+
+    `dump` makes the document of what `render` gives.
+    """
+    written = (render, dump, content_type)
     try:
         async for name, members in events:
             if name not in shape.members:
                 raise Bug(f"{shape.name} has no event {name}")
-            yield _encode_event(shape.members[name], name, members, render)
+            yield _encode_event(shape.members[name], name, members, written)
     except ServiceError as error:
-        headers = {":message-type": "exception", ":exception-type": error.code, ":content-type": "application/json"}
-        yield encode(headers, orjson.dumps(dict(members_of(error, None))))
+        headers = {":message-type": "exception", ":exception-type": error.code, ":content-type": content_type}
+        yield encode(headers, dump(dict(members_of(error, None))))
 
 
-def _encode_event(shape: Shape, name: str, members: Mapping[str, object], render: Plans) -> bytes:
+def _encode_event(shape: Shape, name: str, members: Mapping[str, object], written: tuple[Plans, Dump, str]) -> bytes:
+    render, dump, content_type = written
     headers = {":message-type": "event", ":event-type": name}
     payload_member = next((key for key, member in shape.members.items() if member.traits.get("eventpayload")), None)
     for key, member in shape.members.items():
@@ -107,5 +117,5 @@ def _encode_event(shape: Shape, name: str, members: Mapping[str, object], render
         return encode(headers, value.encode() if isinstance(value, str) else bytes(value))  # type: ignore[call-overload]
     if not shape.members:
         return encode(headers, b"")
-    headers[":content-type"] = "application/json"
-    return encode(headers, orjson.dumps(render.of(shape)(members)))
+    headers[":content-type"] = content_type
+    return encode(headers, dump(render.of(shape)(members)))

@@ -90,7 +90,8 @@ async def route(request: HttpRequest) -> Route:
     if headers.get("smithy-protocol") and (match := _SMITHY_PATH.fullmatch(request.path)):
         return _smithy_route(match[1], match[2], headers["smithy-protocol"], region)
     if target := headers.get("x-amz-target"):
-        return _target_route(target, region)
+        is_cbor = headers.get("content-type", "").startswith("application/x-amz-cbor")
+        return _target_route(target, region, "amz-cbor" if is_cbor else "json")
     if request.path == "/" or signed_for == "sqs" or (signed_for is None and _QUEUE_PATH.fullmatch(request.path)):
         form = await _find_form(request)
         if "Action" in form:
@@ -121,13 +122,13 @@ def _smithy_route(service: str, operation: str, protocol: str, region: str | Non
     return Route(found.operations[operation], "smithy-rpc-v2-cbor", region=region)
 
 
-def _target_route(target: str, region: str | None) -> Route:
+def _target_route(target: str, region: str | None, protocol: str) -> Route:
     prefix, _, name = target.rpartition(".")
     model = _BY_TARGET.get(prefix)
     operation = service_model(model).operations.get(name) if model else None
     if operation is None:
-        raise NoRoute("UnknownOperationException", "", protocol="json")
-    return Route(operation, "json", region=region)
+        raise NoRoute("UnknownOperationException", "", protocol=protocol)
+    return Route(operation, protocol, region=region)
 
 
 def _action_route(form: Mapping[str, str], signed_for: str | None, region: str | None) -> Route:
