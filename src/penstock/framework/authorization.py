@@ -46,7 +46,7 @@ class Authorizer:
         canonical = room.access.canonical
         if canonical is not None:
             req = await ctx.store.read(lambda tx, given=req: canonical(tx, ctx, given))  # type: ignore[misc]
-        for permission in _permissions(room, operation):
+        for permission in _permissions(ctx, room, operation, req):
             asked, seen = permission.view(operation, req) if permission.view else (operation, req)
             if not permission.resource(ctx, seen):
                 continue
@@ -118,8 +118,9 @@ def refusal(service: str, message: str) -> ServiceError:
     return ServiceError(code, message, status=403)
 
 
-def _permissions(room: Service, operation: str) -> tuple[Permission, ...]:
-    known = room.access.permissions.get(operation)
+def _permissions(ctx: Context, room: Service, operation: str, req: Members) -> tuple[Permission, ...]:
+    asked = room.access.asked(ctx, operation, req) if room.access.asked is not None else None
+    known = asked if asked is not None else room.access.permissions.get(operation)
     if known is not None:
         return tuple(known)
     return (Permission(f"{room.name}:{operation}", lambda ctx, req: "*"),)

@@ -51,6 +51,8 @@ class Access:
     canonical        the request as the door is to read it: a name that stands for an ARN, replaced by the ARN
     owner            the account that owns the resource, where its ARN doesn't say
     values           condition keys that only the store knows
+    asked            what an operation needs where that depends on the request (the tables of a batch); None: see
+                     permissions
     """
 
     permissions: Mapping[str, Sequence[Permission]] = field(default_factory=dict)
@@ -58,6 +60,7 @@ class Access:
     canonical: Callable[[ReadTransaction, "Context", Members], Members] | None = None
     owner: Callable[[ReadTransaction, "Context", str, Members], str | None] | None = None
     values: Callable[[ReadTransaction, "Context", str, Members], Mapping[str, str | list[str]]] | None = None
+    asked: Callable[["Context", str, Members], Sequence[Permission] | None] | None = None
 
 
 def operation(fn: F) -> F:

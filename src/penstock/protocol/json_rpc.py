@@ -62,6 +62,9 @@ class JsonCodec:
         if operation is not None and operation.service.is_query_compatible:
             headers.append(("x-amzn-query-error", query_error(error, declared)))
         members = {"__type": _qualified(operation, code), **members_of(error, declared)}
+        known = declared.shape.members if declared else {}
+        for name in error.fields.keys() & known.keys():
+            members[name] = RENDER.of(known[name])(error.fields[name])
         return HttpResponse(status_of(error, declared), headers, orjson.dumps(members, default=str))
 
 

@@ -100,7 +100,7 @@ def _parse_blob(value: Any) -> bytes:
         return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
         try:
-            return base64.b64decode(value)  # line breaks are allowed
+            return base64.b64decode("".join(value.split()), validate=True)  # line breaks are allowed
         except (binascii.Error, ValueError):
             raise _serialization_error("Invalid base64 encoded blob") from None
 

@@ -181,6 +181,8 @@ def apply(update: Update, item: Mapping[str, Any]) -> Item:
     for path, literal in update.deletes:
         known = get(after, path)
         if known is None:
+            if len(path.steps) > 1 and _parent(after, path.steps) is None:
+                raise _bad_path()
             continue
         left = _without(known, literal.value)
         if left is None:
@@ -234,6 +236,8 @@ def _added(known: Value | None, value: Value) -> Value:
         raise _wrong_type()
     if kind == "N":
         return {"N": numbers.add(known["N"], value["N"])}
+    if kind == "L":
+        return {"L": [*known["L"], *value["L"]]}
     return {kind: ordered_set(kind, {*known[kind], *value[kind]})}
 
 

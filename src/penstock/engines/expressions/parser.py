@@ -26,6 +26,7 @@ __all__ = ["BadExpression", "Call", "Literal", "Path", "Placeholders", "Update"]
 DEPTH_MAX = 50
 BYTES_MAX = 4096
 OPERATORS_MAX = 300
+OPTIONS_MAX = 100
 _TOKEN = re.compile(
     r"\s*(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*|#[A-Za-z0-9_]+)|(?P<value>:[A-Za-z0-9_]+)|(?P<int>\d+)|(?P<op><>|<=|>=|[=<>(),.\[\]+-]))"
 )
@@ -195,6 +196,10 @@ class _Parser:
             while self.accept(","):
                 options.append(self._condition_operand())
             self.expect(")")
+            if len(options) > OPTIONS_MAX:
+                raise BadExpression(
+                    f"The IN operator is provided with too many operands; number of operands: {len(options)}"
+                )
             return checked(Call("IN", (left, *options)))
         self._at -= 1
         raise self.wrong()

@@ -7,16 +7,19 @@ from penstock.services.dynamodb.operations import (
     destinations,
     items,
     partiql,
+    policies,
     queries,
     streams,
     table_updates,
     tables,
     transactions,
 )
+from penstock.services.dynamodb.operations.access import ACCESS
 
 SERVICE = Service(
     "dynamodb",
     "dynamodbstreams",
-    operations=[tables, table_updates, items, batches, queries, transactions, streams, partiql, destinations],
+    operations=[tables, table_updates, items, batches, queries, transactions, streams, partiql, destinations, policies],
     background=background,
+    access=ACCESS,
 )

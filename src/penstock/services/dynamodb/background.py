@@ -5,7 +5,7 @@ import orjson
 from penstock.engines.expressions import values
 from penstock.framework.context import Context
 from penstock.framework.service import background, on_intent
-from penstock.kernel.scope import Scope
+from penstock.kernel.scope import Scope, root_principal
 from penstock.services.dynamodb import limits, state
 from penstock.services.dynamodb.operations import changes, destinations, table_updates, tables
 from penstock.services.dynamodb.operations.changes import EXPIRE, Stored
@@ -114,7 +114,7 @@ async def tell_kinesis(ctx: Context, intent: Intent) -> None:
         "PartitionKey": told["partition_key"],
         "Data": orjson.dumps(orjson.loads(str(told["data"]))),
     }
-    await ctx.call("kinesis", "PutRecord", params)
+    await ctx.call("kinesis", "PutRecord", params, as_=root_principal(ctx.scope.account_id))
 
 
 @background

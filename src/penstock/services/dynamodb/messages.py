@@ -23,6 +23,10 @@ def no_resource() -> ServiceError:
     return ServiceError("ResourceNotFoundException", "Requested resource not found")
 
 
+def no_resource_of(arn: str) -> ServiceError:
+    return ServiceError("ResourceNotFoundException", f"Requested resource not found: ResourceArn: {arn} not found")
+
+
 def no_table(name: str) -> ServiceError:
     return ServiceError("ResourceNotFoundException", f"Requested resource not found: Table: {name} not found")
 
@@ -63,10 +67,13 @@ def empty_key(name: str, kind: str) -> ServiceError:
     )
 
 
-def empty_index_key(name: str, kind: str, index: str) -> ServiceError:
+def empty_index_key(name: str, kind: str, index: str, *, is_update: bool = False) -> ServiceError:
     value = "string" if kind == "S" else "binary"
+    told = "A value specified for a secondary index key is not supported."
+    if is_update:
+        told = "The update expression attempted to update a secondary index key to a value that is not supported."
     return invalid(
-        "One or more parameter values are not valid. A value specified for a secondary index key is not supported. The "
+        f"One or more parameter values are not valid. {told} The "
         f"AttributeValue for a key attribute cannot contain an empty {value} value. IndexName: {index}, "
         f"IndexKey: {name}"
     )

@@ -137,6 +137,8 @@ class Stream:
     schema: Schema
     shards: list[Shard] = field(default_factory=list)
     closed_ms: int | None = None
+    policy: str = ""
+    policy_id: str = ""
 
     def arn(self, scope: Scope) -> str:
         return (

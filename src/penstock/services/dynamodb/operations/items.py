@@ -111,23 +111,22 @@ def update_of(ctx: Context, req: Members) -> tuple[Write, Update | None]:
         update = legacy.updates(req)
     if condition is None:
         condition = legacy.expected(req)
-    make = updater(update, is_legacy=req.get("AttributeUpdates") is not None)
-    return Write(scope, name, key, condition, make, _shows_item(req)), update
+    return Write(scope, name, key, condition, updater(update), _shows_item(req)), update
 
 
-def updater(update: Update | None, *, is_legacy: bool = False) -> Callable[[Table, Item, Item | None], Item | None]:
-    """What an update makes of an item."""
-    return lambda table, key, old: _updated(table, key, old, update, is_legacy=is_legacy)
+def updater(update: Update | None) -> Callable[[Table, Item, Item | None], Item | None]:
+    """What an update makes of an item. One that only takes away makes no item where there was none."""
+    return lambda table, key, old: _updated(table, key, old, update)
 
 
-def _updated(table: Table, key: Item, old: Item | None, update: Update | None, *, is_legacy: bool) -> Item | None:
+def _updated(table: Table, key: Item, old: Item | None, update: Update | None) -> Item | None:
     if update is None:
         return dict(key) if old is None else old
     keys = table.schema.names
     for path in update.paths:
         if path.steps[0] in keys:
             raise messages.key_update(str(path.steps[0]))
-    if is_legacy and old is None and not update.sets and not update.adds:
+    if old is None and not update.sets and not update.adds and update.paths:
         return None
     try:
         new = apply(update, old if old is not None else {})
@@ -152,6 +151,8 @@ def _check_index_update(table: Table, update: Update, new: Item) -> None:
                 raise messages.wrong(
                     "The update expression attempted to update the secondary index key to unsupported type"
                 )
+            if name in written and name in new and new[name] in ({"S": ""}, {"B": b""}):
+                raise messages.empty_index_key(name, table.types[name], index.name, is_update=True)
     rules.check_index_keys(table, new)
 
 

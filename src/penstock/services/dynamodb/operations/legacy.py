@@ -9,7 +9,7 @@ from typing import Any
 from penstock.engines.expressions import values
 from penstock.engines.expressions.errors import BadExpression
 from penstock.engines.expressions.trees import Call, Literal, Path, Update
-from penstock.engines.expressions.values import SETS, kind_of
+from penstock.engines.expressions.values import SETS, compare, kind_of
 from penstock.services.dynamodb import messages
 from penstock.services.dynamodb.operations.key_conditions import KeyCondition
 
@@ -30,19 +30,40 @@ def projection(req: Members) -> list[Path] | None:
 
 def expected(req: Members) -> Call | None:
     """What PutItem, UpdateItem and DeleteItem expect, as a condition."""
+    check_operator(req, "Expected")
     if req.get("Expected") is None:
         return None
     return _joined(req, [_expectation(name, one) for name, one in req["Expected"].items()])
 
 
+def check_operator(req: Members, member: str) -> None:
+    """Raises ValidationException for a ConditionalOperator that has nothing to join."""
+    if req.get("ConditionalOperator") is None:
+        return
+    if not req.get(member):
+        raise messages.invalid("ConditionalOperator cannot be used without Filter or Expected")
+    if len(req[member]) == 1:
+        raise messages.invalid("ConditionalOperator can only be used when Filter or Expected has two or more elements")
+
+
 def _expectation(name: str, one: Members) -> Call:
-    if one.get("ComparisonOperator") is not None:
+    operator = one.get("ComparisonOperator")
+    if operator is not None:
         if one.get("Exists") is not None:
             raise messages.wrong(f"Exists and ComparisonOperator cannot be used together for Attribute: {name}")
+        if one.get("Value") is not None and one.get("AttributeValueList") is not None:
+            raise messages.wrong(f"Value and AttributeValueList cannot be used together for Attribute: {name}")
+        has_value = one.get("Value") is not None or one.get("AttributeValueList") is not None
+        if not has_value and operator not in ("NULL", "NOT_NULL"):
+            raise messages.wrong(
+                f"Value or AttributeValueList must be used with ComparisonOperator: {operator} for Attribute: {name}"
+            )
         return comparison(name, one)
+    if one.get("AttributeValueList") is not None:
+        raise messages.wrong(f"AttributeValueList can only be used with a ComparisonOperator for Attribute: {name}")
     if one.get("Exists") is False:
         if one.get("Value") is not None:
-            raise messages.wrong(f"Value cannot be used when Exists is set to false for Attribute: {name}")
+            raise messages.wrong(f"Value cannot be used when Exists is false for Attribute: {name}")
         return Call("attribute_not_exists", (Path((name,)),))
     if one.get("Value") is None:
         told = "Value must be provided when Exists is {} for Attribute: {}"
@@ -52,6 +73,7 @@ def _expectation(name: str, one: Members) -> Call:
 
 def filter_of(req: Members, member: str) -> Call | None:
     """QueryFilter or ScanFilter as a condition."""
+    check_operator(req, member)
     if not req.get(member):
         return None
     return _joined(req, [comparison(name, one) for name, one in req[member].items()])
@@ -74,7 +96,7 @@ def comparison(name: str, one: Members) -> Call:
     wanted = _COUNTS.get(operator, 1)
     if len(literals) != wanted and not (operator == "IN" and literals):
         raise messages.wrong(f"Invalid number of argument(s) for the {operator} ComparisonOperator")
-    if operator in ("LE", "LT", "GE", "GT", "BETWEEN", "BEGINS_WITH", "CONTAINS", "NOT_CONTAINS"):
+    if operator in ("LE", "LT", "GE", "GT", "BETWEEN", "BEGINS_WITH", "CONTAINS", "NOT_CONTAINS", "IN"):
         _check_kinds(operator, literals)
     if operator in _COMPARATORS:
         return Call(_COMPARATORS[operator], (path, literals[0]))
@@ -95,6 +117,12 @@ def _check_kinds(operator: str, literals: list[Literal]) -> None:
             raise messages.wrong(
                 f"ComparisonOperator {operator} is not valid for {kind_of(literal.value)} AttributeValue type"
             )
+    if len({kind_of(literal.value) for literal in literals}) > 1:
+        raise messages.wrong("AttributeValues inside AttributeValueList must all be of the same type")
+    if operator == "BETWEEN" and compare(literals[0].value, literals[1].value) == 1:
+        raise messages.invalid(
+            "The BETWEEN condition was provided a range where the lower bound is greater than the upper bound"
+        )
 
 
 def updates(req: Members) -> Update | None:
@@ -106,7 +134,7 @@ def updates(req: Members) -> Update | None:
         path, action, value = Path((name,)), one.get("Action") or "PUT", one.get("Value")
         if value is None:
             if action != "DELETE":
-                raise messages.wrong(f"Only DELETE action is allowed when no attribute value is specified: {name}")
+                raise messages.wrong("Only DELETE action is allowed when no attribute value is specified")
             update.removes.append(path)
             continue
         literal = Literal(_normal(value))
@@ -114,7 +142,7 @@ def updates(req: Members) -> Update | None:
         if action == "PUT":
             update.sets.append((path, literal))
         elif action == "ADD":
-            if kind not in ("N", *SETS):
+            if kind not in ("N", "L", *SETS):
                 raise messages.wrong(f"ADD action is not supported for the type {kind}")
             update.adds.append((path, literal))
         else:

@@ -59,8 +59,10 @@ def check_definitions(table: Schema, indexes: Sequence[Index], types: Mapping[st
         )
     if len(used) != len(types):
         if indexes:
-            told = f"Keys: [{', '.join(used)}], AttributeDefinitions: [{', '.join(types)}]"
-            raise messages.wrong(f"Some AttributeDefinitions are not used. AttributeDefinitions: {told}")
+            raise messages.wrong(
+                f"Some AttributeDefinitions are not used. AttributeDefinitions: [{', '.join(types)}], keys used: "
+                f"[{', '.join(used)}]"
+            )
         raise messages.wrong(
             "Number of attributes in KeySchema does not exactly match number of attributes defined in "
             "AttributeDefinitions"

@@ -128,6 +128,11 @@ class _Iterator:
         return f"{self.stream_arn}|1|{binascii.b2a_base64(told, newline=False).decode()}"
 
 
+def iterator_stream_arn(text: str) -> str:
+    """The stream that an iterator reads; never raises."""
+    return text.partition("|")[0] or "*"
+
+
 def _parse_iterator(text: str, now_ms: int) -> _Iterator:
     stream_arn, _, rest = text.partition("|1|")
     try:

@@ -49,6 +49,8 @@ async def create_table(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
 def table_from(ctx: Context, name: str, req: Members, now_ms: int) -> Table:
     """A new table of what CreateTable, a restore or an import says. Raises ValidationException."""
     definitions, elements = req.get("AttributeDefinitions"), req.get("KeySchema")
+    if req.get("VectorIndexes"):
+        raise messages.invalid("Vector indexes are not built")
     if not elements:
         raise messages.wrong("The table's KeySchema is not specified")
     types = schemas.types_of(definitions or [])
