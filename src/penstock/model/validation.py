@@ -40,6 +40,10 @@ _DIALECTS: Mapping[str, Dialect] = {
     "sts": _QUERY,
     "cloudformation": _QUERY,
 }
+# Services whose lists and maps refuse null, and say so among an element's constraints.
+# Source: https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html (answers to wrong Architectures)
+_NULL_REFUSING = frozenset({"lambda"})
+_NOT_NULL = "Member must not be null"
 
 
 def validate(service: str, operation: str, members: Mapping[str, Any]) -> None:
@@ -219,7 +223,8 @@ def _constraints(shape: Shape) -> Callable[[Any], list[str]] | None:
 
 
 def _all_constraints(shape: Shape) -> list[str]:
-    return [told for told, _ in _rules(shape)]
+    told = [told for told, _ in _rules(shape)]
+    return [*told, _NOT_NULL] if shape.model.name in _NULL_REFUSING else told
 
 
 def _rules(shape: Shape) -> list[Constraint]:

@@ -77,15 +77,16 @@ async def activate(ctx: Context, intent: Intent) -> None:
     spec = await specs.prepare(ctx, ctx.scope, version, reserved=None)
     pool = ctx.platform.functions
     failure = await pool.snapshot(spec) if pool is not None and spec.snap_start else ""
-    now_ms = ctx.clock.now_ms()
+    now_ms, revision_id = ctx.clock.now_ms(), ctx.entropy.uuid()
 
     def finish(tx: Transaction) -> None:
         current = find(tx)
         if current is not None:
+            current.revision_id = revision_id
             _finish(tx, ctx.scope, current, failure, now_ms=now_ms)
 
     await ctx.store.transact(finish)
-    if pool is not None and not failure:
+    if pool is not None and not failure and (number == LATEST or spec.snap_start):
         if number == LATEST:
             await pool.retire(spec.arn)
         await pool.warm(spec)

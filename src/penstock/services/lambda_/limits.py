@@ -93,6 +93,13 @@ RESERVED_VARIABLES = frozenset(
 # Source: https://docs.aws.amazon.com/lambda/latest/dg/snapstart.html#snapstart-runtimes
 SNAP_START_RUNTIMES = re.compile(r"python3\.1[2-9]|java(11|17|21|25)|dotnet(8|9|10)")
 
+# Source: https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html
+RUNTIMES = (
+    *("nodejs18.x", "nodejs20.x", "nodejs22.x", "nodejs24.x", "nodejs26.x"),
+    *("python3.9", "python3.10", "python3.11", "python3.12", "python3.13", "python3.14", "python3.15"),
+    *("java8.al2", "java8.al2023", "java11", "java11.al2023", "java17", "java17.al2023", "java21", "java25"),
+    *("dotnet8", "dotnet10", "ruby3.2", "ruby3.3", "ruby3.4", "ruby4.0", "provided.al2", "provided.al2023"),
+)
 # Runtimes that AWS no longer takes for new functions, and what it recommends instead.
 # Source: https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html
 RETIRED_RUNTIMES = {
@@ -102,6 +109,7 @@ RETIRED_RUNTIMES = {
     "python3.8": "python3.13",
     "nodejs": "nodejs22.x",
     "nodejs4.3": "nodejs22.x",
+    "nodejs4.3-edge": "nodejs22.x",
     "nodejs6.10": "nodejs22.x",
     "nodejs8.10": "nodejs22.x",
     "nodejs10.x": "nodejs22.x",

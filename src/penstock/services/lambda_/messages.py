@@ -4,6 +4,8 @@ Source: https://docs.aws.amazon.com/lambda/latest/dg/troubleshooting-invocation.
 lists, and answers as users have posted them.
 """
 
+from collections.abc import Sequence
+
 from penstock.kernel.errors import ServiceError
 
 CREATING = "The function is being created."
@@ -89,10 +91,7 @@ def bad_constraint(member: str, bound: int) -> ServiceError:
 
 
 def name_too_long(value: str, letters_max: int) -> ServiceError:
-    return invalid(
-        f"1 validation error detected: Value '{value}' at 'functionName' failed to satisfy constraint: "
-        f"Member must have length less than or equal to {letters_max}"
-    )
+    return bad_value(value, "functionName", f"Member must have length less than or equal to {letters_max}")
 
 
 def bad_name(value: str) -> ServiceError:
@@ -114,8 +113,47 @@ def image_packages() -> ServiceError:
 def retired_runtime(runtime: str, instead: str) -> ServiceError:
     return invalid(
         f"The runtime parameter of {runtime} is no longer supported for creating or updating AWS Lambda functions. "
-        f"We recommend you use a supported runtime while creating or updating functions ({instead})."
+        f"We recommend you use the new runtime ({instead}) while creating or updating functions."
     )
+
+
+def unknown_runtime(runtime: str, known: Sequence[str]) -> ServiceError:
+    return invalid(
+        f"Value {runtime} at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: "
+        f"[{', '.join(known)}] or be a valid ARN"
+    )
+
+
+def unknown_layer_runtime(value: str, member: str, known: Sequence[str]) -> ServiceError:
+    return bad_value(value, member, f"Member must satisfy enum value set: [{', '.join(known)}] or be a valid ARN")
+
+
+def bad_value(value: str, member: str, constraint: str) -> ServiceError:
+    """As the model's constraints are worded, for what the model doesn't say."""
+    text = f"1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: {constraint}"
+    return ServiceError("ValidationException", text)
+
+
+def log_level_of_text() -> ServiceError:
+    return invalid(
+        "Log level is not supported when log format is set to 'Text'. Remove log level from your request or change "
+        "the log format to 'JSON' and try again."
+    )
+
+
+def image_for_zip() -> ServiceError:
+    return invalid("Please don't provide ImageUri when updating a function with packageType Zip.")
+
+
+def functions_only() -> ServiceError:
+    return invalid(
+        "This operation is permitted on Lambda functions only. Aliases and versions do not support this operation. "
+        "Please specify either a function name or an unqualified function ARN."
+    )
+
+
+def cross_account_role() -> ServiceError:
+    return access_denied("Cross-account pass role is not allowed.")
 
 
 def no_code() -> ServiceError:
@@ -185,7 +223,7 @@ def too_many_layers(count_max: int) -> ServiceError:
 def two_versions_of_layer(first: str, second: str) -> ServiceError:
     return invalid(
         "Two different versions of the same layer are not allowed to be referenced in the same function. "
-        f"{first} and {second} are versions of the same layer"
+        f"{first} and {second} are versions of the same layer."
     )
 
 
@@ -245,8 +283,9 @@ def alias_as_qualifier() -> ServiceError:
     return invalid("Deletion of aliases is not currently supported.")
 
 
-def version_in_use(arn: str, aliases: list[str]) -> ServiceError:
-    return conflict(f"Version {arn} is referenced by alias(es): {', '.join(aliases)}. Deletion is not allowed.")
+def version_in_use(aliases: Sequence[str]) -> ServiceError:
+    """Source: https://github.com/karl-cardenas-coding/go-lambda-cleanup/issues/45"""
+    return conflict(f"Unable to delete version because the following aliases reference it: [{', '.join(aliases)}]")
 
 
 def unpublished_only() -> ServiceError:
@@ -266,6 +305,11 @@ def alias_exists(arn: str) -> ServiceError:
 
 def no_such_alias(arn: str) -> ServiceError:
     return not_found(f"Cannot find alias arn: {arn}")
+
+
+def alias_not_found(arn: str) -> ServiceError:
+    """What UpdateAlias says. Source: https://github.com/apex/up/issues/606"""
+    return not_found(f"Alias not found: {arn}")
 
 
 def too_many_weights() -> ServiceError:
@@ -362,6 +406,15 @@ def tags_of_versions() -> ServiceError:
     return invalid("Tags on function aliases and versions are not supported. Please specify a function ARN.")
 
 
+def no_tags() -> ServiceError:
+    return invalid("An error occurred and the request cannot be processed.")
+
+
+def untaggable(kind: str) -> ServiceError:
+    """Ours: what has no such resources has no tags of them."""
+    return not_found(f"The resource you requested does not exist: this node has no {kind}.")
+
+
 def too_many_tags() -> ServiceError:
     return invalid("Number of tags exceeds resource tag limit.")
 
@@ -381,8 +434,20 @@ def no_event_config(arn: str) -> ServiceError:
     return not_found(f"The function {arn} doesn't have an EventInvokeConfig")
 
 
-def bad_destination(condition: str, target: str) -> ServiceError:
-    return invalid(f"The provided destination config DestinationConfig({condition}={target}) is invalid.")
+def no_function_for_events() -> ServiceError:
+    return not_found("The function doesn't exist.")
+
+
+def bad_destinations(on_success: str, on_failure: str) -> ServiceError:
+    success = f"OnSuccess(destination={on_success})" if on_success else "null"
+    failure = f"OnFailure(destination={on_failure})" if on_failure else "null"
+    return invalid(
+        f"The provided destination config DestinationConfig(onSuccess={success}, onFailure={failure}) is invalid."
+    )
+
+
+def no_destination(target: str) -> ServiceError:
+    return invalid(f"The destination ARN {target} is invalid.")
 
 
 def destination_is_itself() -> ServiceError:
@@ -509,7 +574,19 @@ def visibility_too_short(hidden_s: int, timeout_s: int) -> ServiceError:
 
 
 def url_exists(arn: str) -> ServiceError:
-    return conflict(f"FunctionUrlConfig exists for this Lambda function: {arn}")
+    return conflict(
+        f"Failed to create function url config for [functionArn = {arn}]. Error message:  FunctionUrlConfig exists for "
+        "this Lambda function"
+    )
+
+
+def no_function_for_url() -> ServiceError:
+    return not_found("Function does not exist")
+
+
+def bad_url_qualifier(qualifier: str) -> ServiceError:
+    pattern = r"((?!^\d+$)^[0-9a-zA-Z-_]+$)"
+    return bad_value(qualifier, "qualifier", f"Member must satisfy regular expression pattern: {pattern}")
 
 
 def no_url() -> ServiceError:

@@ -56,8 +56,6 @@ def named(scope: Scope, text: str, qualifier: str | None = None) -> Named:
     if match is None:
         raise messages.bad_name(text)
     name, own = match["name"], match["qualifier"] or ""
-    if len(name) > limits.NAME_LETTERS_MAX.value:
-        raise messages.name_too_long(name, limits.NAME_LETTERS_MAX.value)
     if match["region"] and match["region"] != scope.region:
         raise messages.unreachable_region(match["region"], scope.region)
     if own and qualifier and own != qualifier:
@@ -65,6 +63,14 @@ def named(scope: Scope, text: str, qualifier: str | None = None) -> Named:
     return Named(
         Scope(match["account"] or scope.account_id, scope.region, scope.partition), name, own or qualifier or ""
     )
+
+
+def named_function(scope: Scope, text: str) -> Named:
+    """Read a name as `named` does; one of a version or alias is refused."""
+    found = named(scope, text)
+    if found.qualifier:
+        raise messages.functions_only()
+    return found
 
 
 def check_configuration(req: Mapping[str, Any]) -> None:
@@ -75,15 +81,25 @@ def check_configuration(req: Mapping[str, Any]) -> None:
     _check_bound(req, "Timeout", limits.TIMEOUT_S_MAX.value)
     _check_bound(req, "MemorySize", limits.MEMORY_MB_MAX.value)
     _check_bound(req.get("EphemeralStorage") or {}, "Size", limits.EPHEMERAL_MB_MAX.value)
-    instead = limits.RETIRED_RUNTIMES.get(req.get("Runtime") or "")
-    if instead:
-        raise messages.retired_runtime(req["Runtime"], instead)
+    if req.get("Runtime"):
+        check_runtime(req["Runtime"])
     check_environment((req.get("Environment") or {}).get("Variables") or {})
     _check_dead_letter((req.get("DeadLetterConfig") or {}).get("TargetArn") or "")
     check_layer_list(req.get("Layers") or ())
 
 
-def check_new(req: Mapping[str, Any]) -> None:
+def check_runtime(runtime: str) -> None:
+    if runtime in limits.RETIRED_RUNTIMES:
+        raise messages.retired_runtime(runtime, limits.RETIRED_RUNTIMES[runtime])
+    if runtime not in limits.RUNTIMES:
+        raise messages.unknown_runtime(runtime, limits.RUNTIMES)
+
+
+def check_new(named: Named, req: Mapping[str, Any]) -> None:
+    """What CreateFunction refuses before it looks at anything stored."""
+    if len(named.name) > limits.NAME_LETTERS_MAX.value:
+        raise messages.name_too_long(named.name, limits.NAME_LETTERS_MAX.value)
+    check_tag_count(req.get("Tags") or {})
     if req.get("PackageType") == "Image" or (req.get("Code") or {}).get("ImageUri"):
         raise messages.image_packages()
     if not req.get("Runtime") or not req.get("Handler"):
@@ -102,9 +118,7 @@ def check_environment(variables: Mapping[str, str]) -> None:
     if reserved:
         raise messages.reserved_variables(reserved)
     measured = orjson.dumps(dict(variables))
-    if sum(len(name.encode()) + len(value.encode()) for name, value in variables.items()) > (
-        limits.ENVIRONMENT_BYTES_MAX.value
-    ):
+    if len(measured) > limits.ENVIRONMENT_BYTES_MAX.value:
         raise messages.environment_too_large(measured.decode())
 
 
@@ -139,17 +153,29 @@ def configure(version: Version, req: Mapping[str, Any]) -> None:
     if req.get("EphemeralStorage") is not None:
         version.ephemeral_mb = req["EphemeralStorage"]["Size"]
     if req.get("Environment") is not None:
-        version.environment = dict(req["Environment"].get("Variables") or {})
+        given = req["Environment"].get("Variables")
+        if given is not None or version.environment is not None:
+            version.environment = dict(given or {})
     if req.get("DeadLetterConfig") is not None:
         version.dead_letter_arn = req["DeadLetterConfig"].get("TargetArn") or ""
     if req.get("TracingConfig") is not None:
         version.tracing = req["TracingConfig"].get("Mode") or "PassThrough"
     if req.get("LoggingConfig") is not None:
-        version.logging = {**version.logging, **req["LoggingConfig"]}
+        version.logging = _logging(version.logging, req["LoggingConfig"])
     for member in KEPT_MEMBERS:
         if req.get(member) is not None:
             version.kept[member] = req[member]
     _check_snap_start(version)
+
+
+def _logging(known: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    """Levels are of JSON alone. Source: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html"""
+    wanted = {**known, **{name: value for name, value in given.items() if value}}
+    if wanted.get("LogFormat", "Text") == "JSON":
+        return {"ApplicationLogLevel": "INFO", "SystemLogLevel": "INFO", **wanted}
+    if given.get("ApplicationLogLevel") or given.get("SystemLogLevel"):
+        raise messages.log_level_of_text()
+    return {name: value for name, value in wanted.items() if not name.endswith("LogLevel")}
 
 
 def _check_snap_start(version: Version) -> None:
@@ -172,7 +198,7 @@ def when(time_ms: int) -> datetime:
 
 
 def configuration(scope: Scope, version: Version, qualifier: str = "", *, is_listed: bool = False) -> dict[str, Any]:
-    """A version as AWS describes it; `qualifier` ends the ARN. Listings leave the states out."""
+    """A version as AWS describes it; `qualifier` ends the ARN. Listings leave states and runtime version out."""
     answer: dict[str, Any] = {
         "FunctionName": version.name,
         "FunctionArn": arn_of(scope, version.name, qualifier),
@@ -192,23 +218,38 @@ def configuration(scope: Scope, version: Version, qualifier: str = "", *, is_lis
         "Architectures": [version.architecture],
         "EphemeralStorage": {"Size": version.ephemeral_mb},
         "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"},
-        "RuntimeVersionConfig": {"RuntimeVersionArn": _runtime_arn(scope, version.runtime)},
         "LoggingConfig": {"LogFormat": "Text", "LogGroup": version.log_group, **version.logging},
     }
-    if version.environment:
+    if version.environment is not None:
         answer["Environment"] = {"Variables": version.environment}
     if version.dead_letter_arn:
         answer["DeadLetterConfig"] = {"TargetArn": version.dead_letter_arn}
     if version.layers:
         answer["Layers"] = [{"Arn": layer.arn, "CodeSize": layer.size} for layer in version.layers]
-    for member in KEPT_MEMBERS:
-        if version.kept.get(member):
-            answer[member] = version.kept[member]
+    if version.kept.get("KMSKeyArn"):
+        answer["KMSKeyArn"] = version.kept["KMSKeyArn"]
+    if version.kept.get("VpcConfig") is not None:
+        answer["VpcConfig"] = _vpc(scope, version.kept["VpcConfig"])
     snap = version.kept.get("SnapStart")
     if snap:
         status = "On" if version.has_snap_start else "Off"
         answer["SnapStart"] = {"ApplyOn": snap.get("ApplyOn") or "None", "OptimizationStatus": status}
-    return answer if is_listed else answer | _states(version)
+    if is_listed:
+        return answer
+    runtime_arn = _runtime_arn(scope, version.runtime)
+    return answer | {"RuntimeVersionConfig": {"RuntimeVersionArn": runtime_arn}} | _states(version)
+
+
+def _vpc(scope: Scope, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Networks aren't built: every subnet is taken to be of one that the account has."""
+    subnets = list(given.get("SubnetIds") or [])
+    id = hashlib.sha256(f"{scope.account_id}{scope.region}".encode()).hexdigest()[:17]
+    return {
+        "SubnetIds": subnets,
+        "SecurityGroupIds": list(given.get("SecurityGroupIds") or []),
+        "VpcId": f"vpc-{id}" if subnets else "",
+        "Ipv6AllowedForDualStack": bool(given.get("Ipv6AllowedForDualStack")),
+    }
 
 
 def _runtime_arn(scope: Scope, runtime: str) -> str:
@@ -307,7 +348,7 @@ def _substance(version: Version) -> tuple[Any, ...]:
         version.timeout_s,
         version.memory_mb,
         version.ephemeral_mb,
-        version.environment,
+        version.environment or {},
         [layer.arn for layer in version.layers],
         version.architecture,
         version.dead_letter_arn,

@@ -91,7 +91,7 @@ class Version:
     timeout_s: int = 3
     memory_mb: int = 128
     ephemeral_mb: int = 512
-    environment: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] | None = None
     layers: list[LayerUse] = field(default_factory=list)
     architecture: str = "x86_64"
     dead_letter_arn: str = ""

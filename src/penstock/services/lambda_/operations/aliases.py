@@ -8,7 +8,7 @@ from typing import Any
 
 from penstock.framework.context import Context
 from penstock.framework.service import operation
-from penstock.services.lambda_ import limits, messages, rules, state
+from penstock.services.lambda_ import messages, rules, state
 from penstock.services.lambda_.operations import functions, provisioned
 from penstock.services.lambda_.rules import Named
 from penstock.services.lambda_.state import LATEST, Alias
@@ -50,7 +50,10 @@ async def update_alias(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     revision_id = ctx.entropy.uuid()
 
     def update(tx: Transaction) -> Alias:
-        alias = _get(tx, named, req["Name"])
+        functions.get_function_record(tx, named)
+        alias = state.find_alias(tx, named.scope, named.name, req["Name"])
+        if alias is None:
+            raise messages.alias_not_found(state.arn_of(named.scope, named.name, req["Name"]))
         if req.get("RevisionId") and req["RevisionId"] != alias.revision_id:
             raise messages.revision_mismatch()
         alias.version = req.get("FunctionVersion") or alias.version
@@ -74,6 +77,9 @@ async def delete_alias(ctx: Context, req: dict[str, Any]) -> None:
 
     def delete(tx: Transaction) -> None:
         functions.get_function_record(tx, named)
+        url = state.find_url(tx, named.scope, named.name, req["Name"])
+        if url is not None:
+            state.delete_url(tx, named.scope, named.name, url)
         state.delete_alias(tx, named.scope, named.name, req["Name"])
 
     await ctx.store.transact(delete)
@@ -82,7 +88,7 @@ async def delete_alias(ctx: Context, req: dict[str, Any]) -> None:
 @operation
 async def list_aliases(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     named = rules.named(ctx.scope, req["FunctionName"])
-    size = min(req.get("MaxItems") or limits.PAGE_MAX.value, limits.PAGE_MAX.value)
+    size = rules.page_size(req)
     after, wanted = rules.parse_marker(req.get("Marker"))[0], req.get("FunctionVersion")
 
     def read(tx: ReadTransaction) -> list[Alias]:

@@ -14,7 +14,7 @@ from penstock.storage.transactions import ReadTransaction, Transaction
 
 @operation
 async def put_function_concurrency(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    named = rules.named(ctx.scope, req["FunctionName"])
+    named = rules.named_function(ctx.scope, req["FunctionName"])
     wanted = int(req["ReservedConcurrentExecutions"])
 
     def put(tx: Transaction) -> None:
@@ -31,7 +31,7 @@ async def put_function_concurrency(ctx: Context, req: dict[str, Any]) -> dict[st
 
 @operation
 async def get_function_concurrency(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    named = rules.named(ctx.scope, req["FunctionName"])
+    named = rules.named_function(ctx.scope, req["FunctionName"])
     function = await ctx.store.read(lambda tx: functions.get_function_record(tx, named))
     reserved = function.reserved_concurrency
     return {} if reserved is None else {"ReservedConcurrentExecutions": reserved}
@@ -39,7 +39,7 @@ async def get_function_concurrency(ctx: Context, req: dict[str, Any]) -> dict[st
 
 @operation
 async def delete_function_concurrency(ctx: Context, req: dict[str, Any]) -> None:
-    named = rules.named(ctx.scope, req["FunctionName"])
+    named = rules.named_function(ctx.scope, req["FunctionName"])
 
     def delete(tx: Transaction) -> None:
         function = functions.get_function_record(tx, named)
@@ -52,7 +52,7 @@ async def delete_function_concurrency(ctx: Context, req: dict[str, Any]) -> None
 @operation
 async def put_function_recursion_config(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     """Source: https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html"""
-    named = rules.named(ctx.scope, req["FunctionName"])
+    named = rules.named_function(ctx.scope, req["FunctionName"])
 
     def put(tx: Transaction) -> None:
         function = functions.get_function_record(tx, named)
@@ -65,7 +65,7 @@ async def put_function_recursion_config(ctx: Context, req: dict[str, Any]) -> di
 
 @operation
 async def get_function_recursion_config(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    named = rules.named(ctx.scope, req["FunctionName"])
+    named = rules.named_function(ctx.scope, req["FunctionName"])
     function = await ctx.store.read(lambda tx: functions.get_function_record(tx, named))
     return {"RecursiveLoop": function.recursion}
 

@@ -9,7 +9,9 @@ from typing import Any
 from penstock.framework.context import Context
 from penstock.framework.service import operation
 from penstock.kernel import arn
-from penstock.services.lambda_ import limits, messages, rules, state
+from penstock.kernel.errors import ServiceError
+from penstock.kernel.scope import Scope
+from penstock.services.lambda_ import messages, rules, state
 from penstock.services.lambda_.operations import functions
 from penstock.services.lambda_.rules import Named
 from penstock.services.lambda_.state import LATEST, EventConfig
@@ -23,8 +25,7 @@ _DESTINATIONS = {"OnSuccess": ("sqs", "sns", "lambda", "events"), "OnFailure": (
 async def put_function_event_invoke_config(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     """Replace the whole configuration."""
     named = _named(ctx, req)
-    if all(req.get(member) is None for member in _SETTINGS):
-        raise messages.no_event_settings()
+    _check_given(req)
     config = EventConfig(named.qualifier, ctx.clock.now_ms())
     return await _write(ctx, named, config, req)
 
@@ -33,6 +34,7 @@ async def put_function_event_invoke_config(ctx: Context, req: dict[str, Any]) ->
 async def update_function_event_invoke_config(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     """Change what is given, keep the rest."""
     named = _named(ctx, req)
+    _check_given(req)
     config = await ctx.store.read(lambda tx: _get(tx, named))
     config.modified_ms = ctx.clock.now_ms()
     return await _write(ctx, named, config, req)
@@ -45,11 +47,12 @@ async def _write(ctx: Context, named: Named, config: EventConfig, req: dict[str,
         config.age_s_max = req["MaximumEventAgeInSeconds"]
     destinations = req.get("DestinationConfig")
     if destinations is not None:
-        config.on_success = _destination(named, destinations, "OnSuccess")
-        config.on_failure = _destination(named, destinations, "OnFailure")
+        config.on_success, config.on_failure = _checked_destinations(named, destinations)
 
     def write(tx: Transaction) -> None:
-        functions.get_version(tx, named)
+        _check_function(tx, named)
+        for target in (config.on_success, config.on_failure) if destinations else ():
+            _check_target(tx, named, target)
         state.put_event_config(tx, named.scope, named.name, config)
 
     await ctx.store.transact(write)
@@ -76,11 +79,12 @@ async def delete_function_event_invoke_config(ctx: Context, req: dict[str, Any])
 @operation
 async def list_function_event_invoke_configs(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     named = rules.named(ctx.scope, req["FunctionName"])
-    size = min(req.get("MaxItems") or limits.PAGE_MAX.value, limits.PAGE_MAX.value)
+    size = rules.page_size(req)
     after = rules.parse_marker(req.get("Marker"))[0]
 
     def read(tx: ReadTransaction) -> list[EventConfig]:
-        functions.get_function_record(tx, named)
+        if state.find_function(tx, named.scope, named.name) is None:
+            raise messages.no_function_for_events()
         return list(islice(state.event_configs(tx, named.scope, named.name, after=after), size + 1))
 
     page = await ctx.store.read(read)
@@ -95,23 +99,46 @@ def _named(ctx: Context, req: dict[str, Any]) -> Named:
     return Named(named.scope, named.name, named.qualifier or LATEST)
 
 
+def _check_given(req: dict[str, Any]) -> None:
+    if all(req.get(member) is None for member in _SETTINGS):
+        raise messages.no_event_settings()
+
+
+def _check_function(tx: ReadTransaction, named: Named) -> None:
+    try:
+        functions.get_version(tx, named)
+    except ServiceError:
+        raise messages.no_function_for_events() from None
+
+
 def _get(tx: ReadTransaction, named: Named) -> EventConfig:
-    functions.get_version(tx, named)
     config = state.find_event_config(tx, named.scope, named.name, named.qualifier)
     if config is None:
         raise messages.no_event_config(named.arn)
     return config
 
 
-def _destination(named: Named, destinations: dict[str, Any], condition: str) -> str:
-    target = str((destinations.get(condition) or {}).get("Destination") or "")
-    if not target:
-        return ""
-    if not arn.is_arn(target) or arn.parse(target).service not in _DESTINATIONS[condition]:
-        raise messages.bad_destination(condition, target)
-    if target.startswith(state.arn_of(named.scope, named.name)) and rules.named(named.scope, target).name == named.name:
+def _checked_destinations(named: Named, destinations: dict[str, Any]) -> tuple[str, str]:
+    """What the two are, empty where there is none. Raises InvalidParameterValueException."""
+    success, failure = (
+        str((destinations.get(condition) or {}).get("Destination") or "") for condition in ("OnSuccess", "OnFailure")
+    )
+    for condition, target in (("OnSuccess", success), ("OnFailure", failure)):
+        if target and (not arn.is_arn(target) or arn.parse(target).service not in _DESTINATIONS[condition]):
+            raise messages.bad_destinations(success, failure)
+    return success, failure
+
+
+def _check_target(tx: ReadTransaction, named: Named, target: str) -> None:
+    """A function must be there, and another one; for other targets that is found out at the delivery."""
+    if not target or arn.parse(target).service != "lambda":
+        return
+    at = arn.parse(target)
+    other = rules.named(Scope(at.account_id, at.region, at.partition), target)
+    if state.find_function(tx, other.scope, other.name) is None:
+        raise messages.no_destination(target)
+    if (other.scope, other.name) == (named.scope, named.name):
         raise messages.destination_is_itself()
-    return target
 
 
 def _described(named: Named, config: EventConfig) -> dict[str, Any]:

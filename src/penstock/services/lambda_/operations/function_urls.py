@@ -3,6 +3,8 @@
 Source: https://docs.aws.amazon.com/lambda/latest/dg/urls-configuration.html
 """
 
+from dataclasses import replace
+from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,7 +16,7 @@ from penstock.kernel.scope import Principal
 from penstock.services.lambda_ import messages, rules, state
 from penstock.services.lambda_.operations import functions
 from penstock.services.lambda_.rules import Named
-from penstock.services.lambda_.state import FunctionUrl
+from penstock.services.lambda_.state import LATEST, FunctionUrl
 from penstock.storage.transactions import ReadTransaction, Transaction
 
 ID_LETTERS, ID_LENGTH = "abcdefghijklmnopqrstuvwxyz234567", 32
@@ -34,7 +36,7 @@ async def create_function_url_config(ctx: Context, req: dict[str, Any]) -> dict[
     )
 
     def create(tx: Transaction) -> None:
-        functions.get_version(tx, named)
+        _check_function(tx, named)
         if state.find_url(tx, named.scope, named.name, named.qualifier) is not None:
             raise messages.url_exists(named.arn)
         state.put_url(tx, named.scope, named.name, url)
@@ -54,6 +56,7 @@ async def update_function_url_config(ctx: Context, req: dict[str, Any]) -> dict[
     named, now_ms = _named(ctx, req), ctx.clock.now_ms()
 
     def update(tx: Transaction) -> FunctionUrl:
+        _check_function(tx, named)
         url = _get(tx, named)
         url.auth_type = req.get("AuthType") or url.auth_type
         url.cors = url.cors if req.get("Cors") is None else req["Cors"]
@@ -78,15 +81,20 @@ async def delete_function_url_config(ctx: Context, req: dict[str, Any]) -> None:
 @operation
 async def list_function_url_configs(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     named = rules.named(ctx.scope, req["FunctionName"])
+    size, after = rules.page_size(req), rules.parse_marker(req.get("Marker"))[0]
 
     def read(tx: ReadTransaction) -> list[FunctionUrl]:
-        functions.get_function_record(tx, named)
-        return list(state.urls(tx, named.scope, named.name))
+        if state.find_function(tx, named.scope, named.name) is None:
+            raise messages.no_function_for_url()
+        found = state.urls(tx, named.scope, named.name)
+        return list(islice((url for url in found if not after or (url.qualifier or LATEST) > after), size + 1))
 
-    found = await ctx.store.read(read)
-    return {
-        "FunctionUrlConfigs": [_described(ctx, Named(named.scope, named.name, url.qualifier), url) for url in found]
-    }
+    page = await ctx.store.read(read)
+    described = [_described(ctx, replace(named, qualifier=url.qualifier), url) for url in page[:size]]
+    answer: dict[str, Any] = {"FunctionUrlConfigs": described}
+    if len(page) > size:
+        answer["NextMarker"] = rules.format_marker(page[size - 1].qualifier or LATEST)
+    return answer
 
 
 async def find_called(ctx: Context, id: str) -> tuple[Named, FunctionUrl] | None:
@@ -118,9 +126,16 @@ async def may_anyone_call(ctx: Context, named: Named) -> bool:
 
 def _named(ctx: Context, req: dict[str, Any]) -> Named:
     named = rules.named(ctx.scope, req["FunctionName"], req.get("Qualifier"))
-    if named.qualifier == state.LATEST or named.qualifier.isdigit():
-        raise messages.invalid("Function URLs are made for a function or an alias, not for a version.")
+    if named.qualifier == LATEST or named.qualifier.isdigit():
+        raise messages.bad_url_qualifier(named.qualifier)
     return named
+
+
+def _check_function(tx: ReadTransaction, named: Named) -> None:
+    try:
+        functions.get_version(tx, named)
+    except ServiceError:
+        raise messages.no_function_for_url() from None
 
 
 def _get(tx: ReadTransaction, named: Named) -> FunctionUrl:

@@ -12,7 +12,7 @@ from penstock.kernel.scope import Scope, root_principal, service_principal
 from penstock.services.lambda_ import limits, messages, rules, state
 from penstock.services.lambda_.operations import code_signing, layer_permissions, layers, packages
 from penstock.services.lambda_.rules import Named
-from penstock.services.lambda_.state import LATEST, Function, Package, Version
+from penstock.services.lambda_.state import LATEST, Function, Package, Policy, Version
 from penstock.storage import outbox
 from penstock.storage.transactions import ReadTransaction, Transaction
 
@@ -20,13 +20,13 @@ from penstock.storage.transactions import ReadTransaction, Transaction
 @operation
 async def create_function(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     named = rules.named(ctx.scope, req["FunctionName"])
-    rules.check_new(req)
+    rules.check_new(named, req)
     await ctx.store.read(lambda tx: _check_absent(tx, named))
     await check_role(ctx, req["Role"])
     await layer_permissions.check_use(ctx, req.get("Layers") or ())
     package = await packages.receive(ctx, req["Code"], operation="CreateFunction")
     version = new_version(ctx, named.name, package, req)
-    now_ms, published_ids = ctx.clock.now_ms(), (ctx.entropy.uuid(), ctx.entropy.uuid())
+    now_ms, published_ids = ctx.clock.now_ms(), new_ids(ctx)
 
     def create(tx: Transaction) -> Version:
         _check_absent(tx, named)
@@ -50,7 +50,7 @@ async def create_function(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     except ServiceError:
         await ctx.blobs.delete(package.blob_id)
         raise
-    return rules.configuration(named.scope, created, created.version if created.version != LATEST else "")
+    return rules.configuration(named.scope, created)
 
 
 def _check_absent(tx: ReadTransaction, named: Named) -> None:
@@ -63,6 +63,8 @@ async def check_role(ctx: Context, role_arn: str) -> None:
     if ctx.platform.auth != "enforce":
         return
     role = arn.parse(role_arn)
+    if role.account_id != ctx.scope.account_id:
+        raise messages.cross_account_role()
     scope = Scope(role.account_id, ctx.scope.region, ctx.scope.partition)
     params = {"RoleName": role.resource.rpartition("/")[2]}
     try:
@@ -96,6 +98,11 @@ def new_version(ctx: Context, name: str, package: Package, req: dict[str, Any]) 
     rules.configure(version, req)
     version.architecture = (req.get("Architectures") or [version.architecture])[0]
     return version
+
+
+def new_ids(ctx: Context) -> tuple[str, str, str]:
+    """What a publication needs: the copy's configuration id, its revision, and the original's new one."""
+    return ctx.entropy.token_hex(8), ctx.entropy.uuid(), ctx.entropy.uuid()
 
 
 def activate_later(tx: Transaction, scope: Scope, version: Version, *, now_ms: int) -> None:
@@ -161,7 +168,7 @@ async def get_function_configuration(ctx: Context, req: dict[str, Any]) -> dict[
 @operation
 async def list_functions(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     """A page of $LATEST, or with FunctionVersion=ALL of every version, by name."""
-    size = min(req.get("MaxItems") or limits.PAGE_MAX.value, limits.PAGE_MAX.value)
+    size = rules.page_size(req)
     is_all = req.get("FunctionVersion") == "ALL"
     after, number = rules.parse_marker(req.get("Marker"))
 
@@ -187,14 +194,14 @@ def _listed(scope: Scope, version: Version, is_all: bool) -> dict[str, Any]:
 
 @operation
 async def delete_function(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    """The whole function, or the version that the qualifier names."""
+    """The whole function, or the version that the qualifier names; one that isn't there is no error."""
     named = rules.named(ctx.scope, req["FunctionName"], req.get("Qualifier"))
     now_ms = ctx.clock.now_ms()
 
     def delete(tx: Transaction) -> list[Version]:
         get_function_record(tx, named)
         if named.qualifier:
-            return [_delete_version(tx, named, now_ms)]
+            return _delete_version(tx, named, now_ms)
         gone = list(state.versions(tx, named.scope, named.name))
         for url in list(state.urls(tx, named.scope, named.name)):
             state.delete_url(tx, named.scope, named.name, url)
@@ -210,37 +217,43 @@ async def delete_function(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     return {"StatusCode": 204}
 
 
-def _delete_version(tx: Transaction, named: Named, now_ms: int) -> Version:
+def _delete_version(tx: Transaction, named: Named, now_ms: int) -> list[Version]:
     if named.qualifier == LATEST:
         raise messages.latest_undeletable()
     if not named.qualifier.isdigit():
         raise messages.alias_as_qualifier()
-    version = get_version(tx, named)
+    version = state.find_version(tx, named.scope, named.name, named.qualifier)
+    if version is None:
+        return []
     using = [
         alias.name
         for alias in state.aliases(tx, named.scope, named.name)
         if named.qualifier == alias.version or named.qualifier in alias.weights
     ]
     if using:
-        raise messages.version_in_use(named.arn, using)
+        raise messages.version_in_use(using)
     state.delete_version(tx, named.scope, named.name, version.number)
+    state.put_policy(tx, named.scope, named.name, named.qualifier, Policy(""))
+    state.delete_event_config(tx, named.scope, named.name, named.qualifier)
     if not state.is_package_used(tx, named.scope, named.name, version.package.blob_id):
         packages.drop(tx, version.package, now_ms=now_ms)
-    return version
+    return [version]
 
 
 def publish(
-    tx: Transaction, scope: Scope, function: Function, latest: Version, *, ids: tuple[str, str], now_ms: int
+    tx: Transaction, scope: Scope, function: Function, latest: Version, *, ids: tuple[str, str, str], now_ms: int
 ) -> Version:
-    """A numbered copy of `latest`; writes both the function and the copy."""
+    """A numbered copy of `latest`, Pending; writes the function and the copy, and gives `latest` a new revision."""
     function.version_last += 1
     published = state.copy_version(latest, str(function.version_last), config_id=ids[0], revision_id=ids[1])
     published.modified_ms = now_ms
     published.update_status, published.update_reason, published.update_code = "Successful", "", ""
-    if published.has_snap_start:
-        published.state, published.state_reason, published.state_code = "Pending", messages.CREATING, "Creating"
+    published.state, published.state_reason, published.state_code = "Pending", messages.CREATING, "Creating"
+    if function.runtime_updates.get(LATEST):
+        function.runtime_updates[published.version] = function.runtime_updates[LATEST]
+    latest.revision_id = ids[2]
     state.put_function(tx, scope, function)
+    state.put_version(tx, scope, latest)
     state.put_version(tx, scope, published)
-    if published.state == "Pending":
-        activate_later(tx, scope, published, now_ms=now_ms)
+    activate_later(tx, scope, published, now_ms=now_ms)
     return published

@@ -133,7 +133,9 @@ async def find_target(ctx: Context, named: Named) -> tuple[Function, Version]:
 
 
 def _check_ready(version: Version) -> None:
-    if version.state in ("Pending", "Failed"):
+    """A published version has its code before it is Active; one with SnapStart lacks its snapshot."""
+    is_ready = version.version != LATEST and not version.has_snap_start
+    if version.state == "Failed" or (version.state == "Pending" and not is_ready):
         raise messages.not_ready(version.state)
 
 

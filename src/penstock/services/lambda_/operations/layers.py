@@ -29,6 +29,7 @@ _MANAGED = re.compile(r"arn:aws[a-z-]*:lambda:[a-z0-9-]+:336392948345:layer:AWSS
 @operation
 async def publish_layer_version(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     scope, name, _ = named(ctx.scope, req["LayerName"])
+    _check_runtimes(req.get("CompatibleRuntimes") or ())
     package = await packages.receive(ctx, req["Content"], operation="PublishLayerVersion")
     now_ms = ctx.clock.now_ms()
 
@@ -70,6 +71,18 @@ async def get_layer_version_by_arn(ctx: Context, req: dict[str, Any]) -> dict[st
     return await _get(ctx, scope, name, number)
 
 
+def _check_runtimes(runtimes: Sequence[str]) -> None:
+    known = (*limits.RUNTIMES, *limits.RETIRED_RUNTIMES)
+    if any(runtime not in known for runtime in runtimes):
+        raise messages.unknown_layer_runtime(f"[{', '.join(runtimes)}]", "compatibleRuntimes", limits.RUNTIMES)
+
+
+def _check_runtime(req: dict[str, Any]) -> None:
+    wanted = req.get("CompatibleRuntime")
+    if wanted and wanted not in limits.RUNTIMES and wanted not in limits.RETIRED_RUNTIMES:
+        raise messages.unknown_layer_runtime(wanted, "compatibleRuntime", limits.RUNTIMES)
+
+
 def _check_number(req: dict[str, Any]) -> None:
     if int(req["VersionNumber"]) < 1:
         raise messages.layer_number_too_low()
@@ -85,7 +98,8 @@ async def _get(ctx: Context, scope: Scope, name: str, number: int) -> dict[str, 
 @operation
 async def list_layers(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     """Each layer with its newest version that fits."""
-    size = min(req.get("MaxItems") or limits.PAGE_MAX.value, limits.PAGE_MAX.value)
+    _check_runtime(req)
+    size = rules.page_size(req)
     after = rules.parse_marker(req.get("Marker"))[0]
 
     def read(tx: ReadTransaction) -> list[LayerVersion]:
@@ -113,8 +127,9 @@ async def list_layers(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
 @operation
 async def list_layer_versions(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     """Newest first."""
+    _check_runtime(req)
     scope, name, _ = named(ctx.scope, req["LayerName"])
-    size = min(req.get("MaxItems") or limits.PAGE_MAX.value, limits.PAGE_MAX.value)
+    size = rules.page_size(req)
     before = rules.parse_marker(req.get("Marker"))[1] or 2**62
 
     def read(tx: ReadTransaction) -> list[LayerVersion]:

@@ -43,7 +43,7 @@ async def _build(ctx: Context, scope: Scope, version: Version) -> FunctionSpec:
         memory_mb=version.memory_mb,
         timeout_s=version.timeout_s,
         ephemeral_mb=version.ephemeral_mb,
-        environment=dict(version.environment),
+        environment=dict(version.environment or {}),
         role_arn=version.role,
         architecture=version.architecture,
         log_group=version.log_group,

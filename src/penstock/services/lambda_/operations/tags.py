@@ -1,49 +1,93 @@
-"""Tags of functions."""
+"""Tags of functions, event source mappings and code signing configurations.
 
+Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-tags.html
+"""
+
+import re
+from collections.abc import Callable
 from typing import Any
 
 from penstock.framework.context import Context
 from penstock.framework.service import operation
+from penstock.kernel import arn
+from penstock.kernel.scope import Scope
 from penstock.services.lambda_ import messages, rules, state
-from penstock.services.lambda_.operations import functions
+from penstock.services.lambda_.operations import code_signing, functions
 from penstock.services.lambda_.rules import Named
-from penstock.storage.transactions import Transaction
+from penstock.storage.transactions import ReadTransaction, Transaction
+
+_UNBUILT = re.compile(r"(capacity-provider|network-connector):")
+Tags = dict[str, str]
 
 
 @operation
 async def tag_resource(ctx: Context, req: dict[str, Any]) -> None:
-    named = _named(ctx, req)
-
-    def tag(tx: Transaction) -> None:
-        function = functions.get_function_record(tx, named)
-        function.tags |= req["Tags"]
-        rules.check_tag_count(function.tags)
-        state.put_function(tx, named.scope, function)
-
-    await ctx.store.transact(tag)
+    if not req["Tags"]:
+        raise messages.no_tags()
+    await _change(ctx, req["Resource"], lambda known: known | req["Tags"])
 
 
 @operation
 async def untag_resource(ctx: Context, req: dict[str, Any]) -> None:
-    named = _named(ctx, req)
-
-    def untag(tx: Transaction) -> None:
-        function = functions.get_function_record(tx, named)
-        function.tags = {name: value for name, value in function.tags.items() if name not in req["TagKeys"]}
-        state.put_function(tx, named.scope, function)
-
-    await ctx.store.transact(untag)
+    gone = frozenset(req["TagKeys"])
+    await _change(ctx, req["Resource"], lambda known: {name: known[name] for name in known if name not in gone})
 
 
 @operation
 async def list_tags(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    named = _named(ctx, req)
-    function = await ctx.store.read(lambda tx: functions.get_function_record(tx, named))
-    return {"Tags": function.tags}
+    return {"Tags": await ctx.store.read(lambda tx: _read(tx, ctx, req["Resource"]))}
 
 
-def _named(ctx: Context, req: dict[str, Any]) -> Named:
-    named = rules.named(ctx.scope, req["Resource"])
+async def _change(ctx: Context, resource: str, change: Callable[[Tags], Tags]) -> None:
+    revision_id = ctx.entropy.uuid()
+
+    def write(tx: Transaction) -> None:
+        tags = change(_read(tx, ctx, resource))
+        rules.check_tag_count(tags)
+        kind, id, scope = _parsed(resource)
+        if kind == "code-signing-config":
+            code_signing.put_tags(tx, scope, id, tags)
+        elif kind == "event-source-mapping":
+            state.put_source_tags(tx, scope, id, tags)
+        else:
+            _write_function(tx, _named(ctx, resource), tags, revision_id)
+
+    await ctx.store.transact(write)
+
+
+def _read(tx: ReadTransaction, ctx: Context, resource: str) -> Tags:
+    kind, id, scope = _parsed(resource)
+    if kind == "code-signing-config":
+        return code_signing.tags_of(tx, scope, id)
+    if kind == "event-source-mapping":
+        if state.find_event_source(tx, scope, id) is None:
+            raise messages.no_mapping()
+        return state.source_tags(tx, scope, id)
+    return functions.get_function_record(tx, _named(ctx, resource)).tags
+
+
+def _write_function(tx: Transaction, named: Named, tags: Tags, revision_id: str) -> None:
+    """Tags are part of the function's revision."""
+    function = functions.get_function_record(tx, named)
+    latest = functions.get_version(tx, named)
+    if latest.update_status == "InProgress":
+        raise messages.update_in_progress(named.arn)
+    function.tags, latest.revision_id = tags, revision_id
+    state.put_function(tx, named.scope, function)
+    state.put_version(tx, named.scope, latest)
+
+
+def _named(ctx: Context, resource: str) -> Named:
+    named = rules.named(ctx.scope, resource)
     if named.qualifier:
         raise messages.tags_of_versions()
     return named
+
+
+def _parsed(resource: str) -> tuple[str, str, Scope]:
+    """What kind of thing it is, its id, and where it lives."""
+    at = arn.parse(resource)
+    kind, _, id = at.resource.partition(":")
+    if _UNBUILT.match(at.resource):
+        raise messages.untaggable(kind)
+    return kind, id, Scope(at.account_id, at.region, at.partition)

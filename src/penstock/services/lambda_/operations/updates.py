@@ -20,7 +20,7 @@ from penstock.storage.transactions import ReadTransaction, Transaction
 async def update_function_code(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     named = _unqualified(ctx, req)
     if req.get("ImageUri"):
-        raise messages.image_packages()
+        raise messages.image_for_zip()
     await ctx.store.read(lambda tx: _updatable(tx, named, req))
     archive = await packages.fetch(ctx, req, operation="UpdateFunctionCode")
     if req.get("DryRun"):
@@ -85,7 +85,7 @@ async def _update(
     """Write the change as an update in progress; the version before it is run until its activation has ended."""
     now_ms = ctx.clock.now_ms()
     config_id, revision_id = ctx.entropy.token_hex(8), ctx.entropy.uuid()
-    published_ids = ctx.entropy.token_hex(8), ctx.entropy.uuid()
+    published_ids = functions.new_ids(ctx)
 
     def write(tx: Transaction) -> Version:
         version = _updatable(tx, named, req)

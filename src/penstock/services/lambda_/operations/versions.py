@@ -8,7 +8,7 @@ from typing import Any
 
 from penstock.framework.context import Context
 from penstock.framework.service import operation
-from penstock.services.lambda_ import limits, messages, rules, state
+from penstock.services.lambda_ import messages, rules, state
 from penstock.services.lambda_.operations import functions
 from penstock.services.lambda_.state import Version
 from penstock.storage.transactions import ReadTransaction, Transaction
@@ -18,7 +18,7 @@ from penstock.storage.transactions import ReadTransaction, Transaction
 async def publish_version(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     """A snapshot of $LATEST; the last one again where nothing has changed since."""
     named = rules.named(ctx.scope, req["FunctionName"])
-    ids, now_ms = (ctx.entropy.token_hex(8), ctx.entropy.uuid()), ctx.clock.now_ms()
+    ids, now_ms = functions.new_ids(ctx), ctx.clock.now_ms()
 
     def write(tx: Transaction) -> Version:
         function = functions.get_function_record(tx, named)
@@ -27,9 +27,11 @@ async def publish_version(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
         last = state.find_version(tx, named.scope, named.name, str(function.version_last))
         if function.version_last and last is not None and rules.is_same(last, latest):
             return last
+        published = functions.publish(tx, named.scope, function, latest, ids=ids, now_ms=now_ms)
         if req.get("Description"):
-            latest.description = req["Description"]
-        return functions.publish(tx, named.scope, function, latest, ids=ids, now_ms=now_ms)
+            published.description = req["Description"]
+            state.put_version(tx, named.scope, published)
+        return published
 
     published = await ctx.store.transact(write)
     return rules.configuration(named.scope, published, published.version)
@@ -50,7 +52,7 @@ def _check(latest: Version, req: dict[str, Any], arn: str) -> None:
 async def list_versions_by_function(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     """$LATEST, then the published ones by number."""
     named = rules.named(ctx.scope, req["FunctionName"])
-    size = min(req.get("MaxItems") or limits.PAGE_MAX.value, limits.PAGE_MAX.value)
+    size = rules.page_size(req)
     begin = rules.parse_marker(req.get("Marker"))[1]
 
     def read(tx: ReadTransaction) -> list[Version]:
