@@ -459,31 +459,6 @@ def unbuilt(member: str) -> ServiceError:
     return invalid(f"{member} is not supported by this node.")
 
 
-def no_capacity_providers() -> ServiceError:
-    """Ours."""
-    return invalid("Capacity providers are not supported by this node: functions run on the node itself.")
-
-
-def no_such_capacity_provider(name: str) -> ServiceError:
-    return not_found(f"Capacity provider not found: {name}")
-
-
-def no_scaling_config(name: str) -> ServiceError:
-    return invalid(f"The function {name} has no capacity provider; scaling configurations are for those that have one.")
-
-
-def runtime_version_missing() -> ServiceError:
-    return invalid("RuntimeVersionArn is required when UpdateRuntimeOn is Manual.")
-
-
-def runtime_version_unwanted(mode: str) -> ServiceError:
-    return invalid(f"RuntimeVersionArn is not allowed when UpdateRuntimeOn is {mode}.")
-
-
-def runtime_of_alias() -> ServiceError:
-    return invalid("Runtime management configurations are of $LATEST or a published version, not of an alias.")
-
-
 def code_signing_config_not_found(arn: str) -> ServiceError:
     return not_found(f"The Lambda code signing configuration {arn} can not be found.")
 

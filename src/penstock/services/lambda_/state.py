@@ -6,7 +6,7 @@ previous   ("previous", NAME): $LATEST as it runs while an update is in progress
 alias      ("alias", NAME, ALIAS)
 policy     ("policy", NAME, QUALIFIER): statements of AddPermission; "" for the function itself
 async      ("async", NAME, QUALIFIER): event invoke configuration
-layer      ("layer", LAYER, N), ("layer-next", LAYER), ("layer-policy", LAYER, N)
+layer      ("layer", LAYER, N), ("layer-next", LAYER), ("layer-policy", LAYER, N): operations/layer_records.py
 signing    ("code-signing", ID): code signing configurations (operations/code_signing.py)
 usage      ("usage", DAY, NAME, ARCHITECTURE): what was run
 events     ("lambda-events", account, region, NAME, ...): a storage.queue.Queue of asynchronous events
@@ -258,13 +258,6 @@ def is_package_used(tx: ReadTransaction, scope: Scope, name: str, blob_id: str) 
     return any(version.package.blob_id == blob_id for version in versions(tx, scope, name))
 
 
-def code_bytes(tx: ReadTransaction, scope: Scope) -> int:
-    """What counts against the account's code storage."""
-    return sum(version.package.size for version in every_version(tx, scope)) + sum(
-        layer.package.size for layer in layers(tx, scope)
-    )
-
-
 def copy_version(latest: Version, number: str, *, config_id: str, revision_id: str) -> Version:
     return replace(_VERSION.load(_VERSION.dump(latest)), version=number, config_id=config_id, revision_id=revision_id)
 
@@ -412,18 +405,6 @@ def usage(
 
 
 @dataclass
-class LayerVersion:
-    name: str
-    number: int
-    package: Package
-    created_ms: int
-    description: str = ""
-    runtimes: list[str] = field(default_factory=list)
-    architectures: list[str] = field(default_factory=list)
-    license: str = ""
-
-
-@dataclass
 class Policy:
     """A resource policy; the statements as AWS shows them, `head` what a whole document said beside them."""
 
@@ -435,59 +416,7 @@ class Policy:
         return orjson.dumps({**self.head, "Statement": self.statements}).decode()
 
 
-_LAYER = Record(LayerVersion)
-_POLICY = Record(Policy)
-
-
-def layer_arn(scope: Scope, name: str, number: int | None = None) -> str:
-    tail = "" if number is None else f":{number}"
-    return f"arn:{scope.partition}:lambda:{scope.region}:{scope.account_id}:layer:{name}{tail}"
-
-
-def next_layer_number(tx: Transaction, scope: Scope, name: str) -> int:
-    """Numbers are never given out twice, not even after a deletion."""
-    key = room(scope, "layer-next", name)
-    number = int(tx.get(key) or b"0") + 1
-    tx.put(key, str(number).encode())
-    return number
-
-
-def find_layer(tx: ReadTransaction, scope: Scope, name: str, number: int) -> LayerVersion | None:
-    return _LAYER.find(tx.get(room(scope, "layer", name, number)))
-
-
-def put_layer(tx: Transaction, scope: Scope, layer: LayerVersion) -> None:
-    tx.put(room(scope, "layer", layer.name, layer.number), _LAYER.dump(layer))
-
-
-def delete_layer(tx: Transaction, scope: Scope, name: str, number: int) -> None:
-    tx.delete(room(scope, "layer", name, number))
-    tx.delete(room(scope, "layer-policy", name, number))
-
-
-def find_layer_policy(tx: ReadTransaction, scope: Scope, name: str, number: int) -> Policy | None:
-    return _POLICY.find(tx.get(room(scope, "layer-policy", name, number)))
-
-
-def put_layer_policy(tx: Transaction, scope: Scope, name: str, number: int, policy: Policy) -> None:
-    """One without statements is none."""
-    key = room(scope, "layer-policy", name, number)
-    if policy.statements:
-        tx.put(key, _POLICY.dump(policy))
-    else:
-        tx.delete(key)
-
-
-def layers(tx: ReadTransaction, scope: Scope) -> Iterator[LayerVersion]:
-    """By name, then number."""
-    for _, value in tx.range(room(scope, "layer")):
-        yield _LAYER.load(value)
-
-
-def layer_versions_backward(tx: ReadTransaction, scope: Scope, name: str, *, before: int) -> Iterator[LayerVersion]:
-    prefix = room(scope, "layer", name)
-    for _, value in tx.range(prefix, end=(*prefix, before), reverse=True):
-        yield _LAYER.load(value)
+POLICY = Record(Policy)
 
 
 def is_used(tx: ReadTransaction, package: str) -> bool:
@@ -497,13 +426,13 @@ def is_used(tx: ReadTransaction, package: str) -> bool:
 
 
 def find_policy(tx: ReadTransaction, scope: Scope, name: str, qualifier: str) -> Policy | None:
-    return _POLICY.find(tx.get(room(scope, "policy", name, qualifier)))
+    return POLICY.find(tx.get(room(scope, "policy", name, qualifier)))
 
 
 def put_policy(tx: Transaction, scope: Scope, name: str, qualifier: str, policy: Policy) -> None:
     """One without statements is none."""
     key = room(scope, "policy", name, qualifier)
     if policy.statements:
-        tx.put(key, _POLICY.dump(policy))
+        tx.put(key, POLICY.dump(policy))
     else:
         tx.delete(key)

@@ -8,7 +8,7 @@ from penstock.framework.context import Context
 from penstock.framework.service import Access, Members, Permission
 from penstock.kernel.errors import ServiceError
 from penstock.services.lambda_ import rules, state
-from penstock.services.lambda_.operations import layers
+from penstock.services.lambda_.operations import layer_records, layers
 from penstock.storage.transactions import ReadTransaction
 
 _OF_FUNCTIONS = (
@@ -103,7 +103,7 @@ def _function(ctx: Context, req: Members) -> str:
 
 def _layer(ctx: Context, req: Members) -> str:
     name = str(req.get("LayerName") or "*")
-    return name if name.startswith("arn:") else state.layer_arn(ctx.scope, name)
+    return name if name.startswith("arn:") else layer_records.layer_arn(ctx.scope, name)
 
 
 def _layer_version(ctx: Context, req: Members) -> str:
@@ -146,7 +146,7 @@ def _layer_policy(tx: ReadTransaction, ctx: Context, req: Members) -> str | None
         scope, name, number = layers.named(ctx.scope, str(req.get("Arn") or req.get("LayerName")))
     except ServiceError:
         return None
-    policy = state.find_layer_policy(tx, scope, name, number or int(req.get("VersionNumber") or 0))
+    policy = layer_records.find_layer_policy(tx, scope, name, number or int(req.get("VersionNumber") or 0))
     return None if policy is None else policy.document()
 
 

@@ -13,7 +13,7 @@ from penstock.services.lambda_.operations import functions
 
 @operation
 async def create_capacity_provider(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    raise messages.no_capacity_providers()
+    raise messages.invalid("Capacity providers are not supported by this node: functions run on the node itself.")
 
 
 @operation
@@ -23,22 +23,22 @@ async def list_capacity_providers(ctx: Context, req: dict[str, Any]) -> dict[str
 
 @operation
 async def get_capacity_provider(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    raise messages.no_such_capacity_provider(req["CapacityProviderName"])
+    raise messages.not_found(f"Capacity provider not found: {req['CapacityProviderName']}")
 
 
 @operation
 async def update_capacity_provider(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    raise messages.no_such_capacity_provider(req["CapacityProviderName"])
+    raise messages.not_found(f"Capacity provider not found: {req['CapacityProviderName']}")
 
 
 @operation
 async def delete_capacity_provider(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    raise messages.no_such_capacity_provider(req["CapacityProviderName"])
+    raise messages.not_found(f"Capacity provider not found: {req['CapacityProviderName']}")
 
 
 @operation
 async def list_function_versions_by_capacity_provider(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    raise messages.no_such_capacity_provider(req["CapacityProviderName"])
+    raise messages.not_found(f"Capacity provider not found: {req['CapacityProviderName']}")
 
 
 @operation
@@ -54,4 +54,4 @@ async def get_function_scaling_config(ctx: Context, req: dict[str, Any]) -> dict
 async def _refuse(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     named = rules.named(ctx.scope, req["FunctionName"])
     await ctx.store.read(lambda tx: functions.get_function_record(tx, named))
-    raise messages.no_scaling_config(named.name)
+    raise messages.invalid(f"The function {named.name} has no capacity provider, which a scaling configuration is of.")

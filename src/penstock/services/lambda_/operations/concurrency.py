@@ -8,7 +8,7 @@ from typing import Any
 from penstock.framework.context import Context
 from penstock.framework.service import operation
 from penstock.services.lambda_ import limits, messages, rules, state
-from penstock.services.lambda_.operations import functions, provisioned
+from penstock.services.lambda_.operations import functions, packages, provisioned
 from penstock.storage.transactions import ReadTransaction, Transaction
 
 
@@ -74,7 +74,7 @@ async def get_function_recursion_config(ctx: Context, req: dict[str, Any]) -> di
 async def get_account_settings(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     def read(tx: ReadTransaction) -> tuple[int, int, int]:
         count = sum(1 for _ in state.functions(tx, ctx.scope))
-        return provisioned.unreserved(tx, ctx.scope), state.code_bytes(tx, ctx.scope), count
+        return provisioned.unreserved(tx, ctx.scope), packages.code_bytes(tx, ctx.scope), count
 
     unreserved, code_bytes, count = await ctx.store.read(read)
     return {

@@ -14,8 +14,8 @@ from penstock.framework.context import Context
 from penstock.framework.service import operation
 from penstock.kernel import arn
 from penstock.kernel.scope import Scope
-from penstock.services.lambda_ import limits, messages, rules, state
-from penstock.services.lambda_.operations import layers
+from penstock.services.lambda_ import limits, messages, rules
+from penstock.services.lambda_.operations import layer_records, layers
 from penstock.services.lambda_.state import Policy
 from penstock.storage.transactions import ReadTransaction, Transaction
 
@@ -23,7 +23,7 @@ from penstock.storage.transactions import ReadTransaction, Transaction
 @operation
 async def add_layer_version_permission(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     scope, name, number = _named(ctx, req)
-    statement = rules.layer_statement_of(state.layer_arn(scope, name, number), req)
+    statement = rules.layer_statement_of(layer_records.layer_arn(scope, name, number), req)
     revision_id = ctx.entropy.uuid()
 
     def add(tx: Transaction) -> None:
@@ -36,7 +36,7 @@ async def add_layer_version_permission(ctx: Context, req: dict[str, Any]) -> dic
         size = len(policy.document())
         if size > limits.POLICY_BYTES_MAX.value:
             raise messages.policy_too_long(size, limits.POLICY_BYTES_MAX.value)
-        state.put_layer_policy(tx, scope, name, number, policy)
+        layer_records.put_layer_policy(tx, scope, name, number, policy)
 
     await ctx.store.transact(add)
     return {"Statement": orjson.dumps(statement).decode(), "RevisionId": revision_id}
@@ -53,7 +53,7 @@ async def remove_layer_version_permission(ctx: Context, req: dict[str, Any]) -> 
         kept = [known for known in policy.statements if known["Sid"] != req["StatementId"]]
         if len(kept) == len(policy.statements):
             raise messages.no_statement(req["StatementId"])
-        state.put_layer_policy(tx, scope, name, number, Policy(revision_id, kept))
+        layer_records.put_layer_policy(tx, scope, name, number, Policy(revision_id, kept))
 
     await ctx.store.transact(remove)
 
@@ -74,9 +74,9 @@ def _named(ctx: Context, req: dict[str, Any]) -> tuple[Scope, str, int]:
 
 def _find(tx: ReadTransaction, scope: Scope, name: str, number: int) -> Policy | None:
     """The version's policy. Raises ResourceNotFoundException where there is no such version."""
-    if state.find_layer(tx, scope, name, number) is None:
-        raise messages.layer_version_not_found(state.layer_arn(scope, name, number))
-    return state.find_layer_policy(tx, scope, name, number)
+    if layer_records.find_layer(tx, scope, name, number) is None:
+        raise messages.layer_version_not_found(layer_records.layer_arn(scope, name, number))
+    return layer_records.find_layer_policy(tx, scope, name, number)
 
 
 def _check_revision(policy: Policy, req: dict[str, Any]) -> None:
@@ -93,7 +93,7 @@ async def check_use(ctx: Context, layer_arns: Sequence[str]) -> None:
         if not owner or owner == ctx.scope.account_id or layers.is_managed(layer_arn):
             continue
         scope, name, number = layers.named(ctx.scope, layer_arn)
-        policy = await ctx.store.read(lambda tx, at=(scope, name, number): state.find_layer_policy(tx, *at))  # type: ignore[misc]
+        policy = await ctx.store.read(lambda tx, at=(scope, name, number): layer_records.find_layer_policy(tx, *at))  # type: ignore[misc]
         policies = await read_policies(ctx, resource=policy.document() if policy else None)
         request = Request(ctx.principal, "lambda:GetLayerVersion", layer_arn, owner, {})
         decision = evaluate(request, policies)

@@ -13,8 +13,9 @@ from penstock.framework.service import operation
 from penstock.kernel.errors import ServiceError
 from penstock.kernel.scope import Scope
 from penstock.services.lambda_ import limits, messages, rules, state
-from penstock.services.lambda_.operations import packages
-from penstock.services.lambda_.state import LayerUse, LayerVersion, Version
+from penstock.services.lambda_.operations import layer_records, packages
+from penstock.services.lambda_.operations.layer_records import LayerVersion
+from penstock.services.lambda_.state import LayerUse, Version
 from penstock.storage.transactions import ReadTransaction, Transaction
 
 _LAYER = re.compile(
@@ -37,7 +38,7 @@ async def publish_layer_version(ctx: Context, req: dict[str, Any]) -> dict[str, 
         packages.check_storage(tx, scope, package.size)
         layer = LayerVersion(
             name=name,
-            number=state.next_layer_number(tx, scope, name),
+            number=layer_records.next_layer_number(tx, scope, name),
             package=package,
             created_ms=now_ms,
             description=req.get("Description") or "",
@@ -45,7 +46,7 @@ async def publish_layer_version(ctx: Context, req: dict[str, Any]) -> dict[str, 
             architectures=list(req.get("CompatibleArchitectures") or []),
             license=req.get("LicenseInfo") or "",
         )
-        state.put_layer(tx, scope, layer)
+        layer_records.put_layer(tx, scope, layer)
         return layer
 
     try:
@@ -89,7 +90,7 @@ def _check_number(req: dict[str, Any]) -> None:
 
 
 async def _get(ctx: Context, scope: Scope, name: str, number: int) -> dict[str, Any]:
-    layer = await ctx.store.read(lambda tx: state.find_layer(tx, scope, name, number))
+    layer = await ctx.store.read(lambda tx: layer_records.find_layer(tx, scope, name, number))
     if layer is None:
         raise messages.no_layer_version()
     return await _with_content(ctx, scope, layer)
@@ -104,7 +105,7 @@ async def list_layers(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
 
     def read(tx: ReadTransaction) -> list[LayerVersion]:
         newest: dict[str, LayerVersion] = {}
-        for layer in state.layers(tx, ctx.scope):
+        for layer in layer_records.layers(tx, ctx.scope):
             if layer.name > after and _fits(layer, req):
                 newest[layer.name] = layer
         return [newest[name] for name in sorted(newest)][: size + 1]
@@ -113,7 +114,7 @@ async def list_layers(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     listed = [
         {
             "LayerName": layer.name,
-            "LayerArn": state.layer_arn(ctx.scope, layer.name),
+            "LayerArn": layer_records.layer_arn(ctx.scope, layer.name),
             "LatestMatchingVersion": _listed(ctx.scope, layer),
         }
         for layer in page[:size]
@@ -133,7 +134,7 @@ async def list_layer_versions(ctx: Context, req: dict[str, Any]) -> dict[str, An
     before = rules.parse_marker(req.get("Marker"))[1] or 2**62
 
     def read(tx: ReadTransaction) -> list[LayerVersion]:
-        found = state.layer_versions_backward(tx, scope, name, before=before)
+        found = layer_records.layer_versions_backward(tx, scope, name, before=before)
         return list(islice((layer for layer in found if _fits(layer, req)), size + 1))
 
     page = await ctx.store.read(read)
@@ -151,10 +152,10 @@ async def delete_layer_version(ctx: Context, req: dict[str, Any]) -> None:
     number, now_ms = int(req["VersionNumber"]), ctx.clock.now_ms()
 
     def delete(tx: Transaction) -> None:
-        layer = state.find_layer(tx, scope, name, number)
+        layer = layer_records.find_layer(tx, scope, name, number)
         if layer is None:
             return
-        state.delete_layer(tx, scope, name, number)
+        layer_records.delete_layer(tx, scope, name, number)
         if not state.is_used(tx, layer.package.blob_id):
             packages.drop(tx, layer.package, now_ms=now_ms)
 
@@ -174,7 +175,7 @@ def uses(tx: ReadTransaction, arns: Sequence[str], region: str) -> list[LayerUse
         if match["region"] != region:
             raise messages.layer_of_other_region(region)
         scope = Scope(match["account"], match["region"], match["partition"])
-        layer = state.find_layer(tx, scope, match["name"], int(match["version"]))
+        layer = layer_records.find_layer(tx, scope, match["name"], int(match["version"]))
         if layer is None:
             raise messages.no_such_layer_version(arn)
         found.append(LayerUse(arn, layer.package.size, layer.package))
@@ -211,7 +212,7 @@ def _fits(layer: LayerVersion, req: dict[str, Any]) -> bool:
 
 def _listed(scope: Scope, layer: LayerVersion) -> dict[str, Any]:
     answer: dict[str, Any] = {
-        "LayerVersionArn": state.layer_arn(scope, layer.name, layer.number),
+        "LayerVersionArn": layer_records.layer_arn(scope, layer.name, layer.number),
         "Version": layer.number,
         "Description": layer.description,
         "CreatedDate": rules.lambda_time(layer.created_ms),
@@ -231,4 +232,4 @@ async def _with_content(ctx: Context, scope: Scope, layer: LayerVersion) -> dict
         "CodeSha256": layer.package.sha256,
         "CodeSize": layer.package.size,
     }
-    return {"Content": content, "LayerArn": state.layer_arn(scope, layer.name), **_listed(scope, layer)}
+    return {"Content": content, "LayerArn": layer_records.layer_arn(scope, layer.name), **_listed(scope, layer)}

@@ -18,6 +18,7 @@ from penstock.kernel.errors import ServiceError
 from penstock.kernel.scope import Scope
 from penstock.kernel.streams import ByteStream, StreamTooLong, stream_of
 from penstock.services.lambda_ import limits, messages, state
+from penstock.services.lambda_.operations import layer_records
 from penstock.services.lambda_.state import Package
 from penstock.storage import outbox
 from penstock.storage.transactions import ReadTransaction, Transaction
@@ -137,8 +138,15 @@ def _inspect(archive: bytes) -> int:
     return size
 
 
+def code_bytes(tx: ReadTransaction, scope: Scope) -> int:
+    """What counts against the account's code storage."""
+    return sum(version.package.size for version in state.every_version(tx, scope)) + sum(
+        layer.package.size for layer in layer_records.layers(tx, scope)
+    )
+
+
 def check_storage(tx: ReadTransaction, scope: Scope, added: int) -> None:
-    if state.code_bytes(tx, scope) + added > limits.CODE_STORAGE_BYTES_MAX.value:
+    if code_bytes(tx, scope) + added > limits.CODE_STORAGE_BYTES_MAX.value:
         raise messages.code_storage_exceeded()
 
 

@@ -23,9 +23,9 @@ async def put_runtime_management_config(ctx: Context, req: dict[str, Any]) -> di
     named = _named(ctx, req)
     wanted, runtime_arn = req["UpdateRuntimeOn"], req.get("RuntimeVersionArn")
     if wanted == "Manual" and not runtime_arn:
-        raise messages.runtime_version_missing()
+        raise messages.invalid("RuntimeVersionArn is required when UpdateRuntimeOn is Manual.")
     if wanted != "Manual" and runtime_arn:
-        raise messages.runtime_version_unwanted(wanted)
+        raise messages.invalid(f"RuntimeVersionArn is not allowed when UpdateRuntimeOn is {wanted}.")
     settings = {"UpdateRuntimeOn": wanted} | ({"RuntimeVersionArn": runtime_arn} if runtime_arn else {})
 
     def put(tx: Transaction) -> None:
@@ -51,6 +51,8 @@ def _named(ctx: Context, req: dict[str, Any]) -> Named:
 
 def _get(tx: ReadTransaction, named: Named) -> Function:
     if named.qualifier != LATEST and not named.qualifier.isdigit():
-        raise messages.runtime_of_alias()
+        raise messages.invalid(
+            "A runtime management configuration is of $LATEST or a published version."
+        )
     functions.get_version(tx, named)
     return functions.get_function_record(tx, named)
