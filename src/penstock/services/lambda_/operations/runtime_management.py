@@ -51,8 +51,6 @@ def _named(ctx: Context, req: dict[str, Any]) -> Named:
 
 def _get(tx: ReadTransaction, named: Named) -> Function:
     if named.qualifier != LATEST and not named.qualifier.isdigit():
-        raise messages.invalid(
-            "A runtime management configuration is of $LATEST or a published version."
-        )
+        raise messages.invalid("A runtime management configuration is of $LATEST or a published version.")
     functions.get_version(tx, named)
     return functions.get_function_record(tx, named)

@@ -163,7 +163,7 @@ def _check_destination(source: EventSource) -> None:
     if not target or (target.startswith("kafka://") and source.is_kafka):
         return
     if not arn.is_arn(target) or arn.parse(target).service not in _DESTINATIONS or target.endswith(".fifo"):
-        raise messages.bad_destination("OnFailure", target)
+        raise messages.bad_destinations("", target)
 
 
 def described(source: EventSource, result: str) -> dict[str, Any]:

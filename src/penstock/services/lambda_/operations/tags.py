@@ -5,6 +5,7 @@ Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-tags.html
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from penstock.framework.context import Context
@@ -12,7 +13,7 @@ from penstock.framework.service import operation
 from penstock.kernel import arn
 from penstock.kernel.scope import Scope
 from penstock.services.lambda_ import messages, rules, state
-from penstock.services.lambda_.operations import code_signing, functions
+from penstock.services.lambda_.operations import code_signing, functions, mappings
 from penstock.services.lambda_.rules import Named
 from penstock.storage.transactions import ReadTransaction, Transaction
 
@@ -48,7 +49,7 @@ async def _change(ctx: Context, resource: str, change: Callable[[Tags], Tags]) -
         if kind == "code-signing-config":
             code_signing.put_tags(tx, scope, id, tags)
         elif kind == "event-source-mapping":
-            state.put_source_tags(tx, scope, id, tags)
+            mappings.put_source(tx, scope, replace(_source(tx, scope, id), tags=tags))
         else:
             _write_function(tx, _named(ctx, resource), tags, revision_id)
 
@@ -60,10 +61,15 @@ def _read(tx: ReadTransaction, ctx: Context, resource: str) -> Tags:
     if kind == "code-signing-config":
         return code_signing.tags_of(tx, scope, id)
     if kind == "event-source-mapping":
-        if state.find_event_source(tx, scope, id) is None:
-            raise messages.no_mapping()
-        return state.source_tags(tx, scope, id)
+        return _source(tx, scope, id).tags
     return functions.get_function_record(tx, _named(ctx, resource)).tags
+
+
+def _source(tx: ReadTransaction, scope: Scope, id: str) -> mappings.EventSource:
+    source = mappings.find_source(tx, scope, id)
+    if source is None:
+        raise messages.no_mapping()
+    return source
 
 
 def _write_function(tx: Transaction, named: Named, tags: Tags, revision_id: str) -> None:
