@@ -51,6 +51,7 @@ class RequestInfo:
     """What is known of the call itself: for logs, condition keys and events.
 
     service, operation   as the caller named them; endpoint: scheme://host:port that the client used
+    is_form              a browser's form brought it
     """
 
     request_id: str
@@ -61,6 +62,7 @@ class RequestInfo:
     endpoint: str = ""
     trace_id: str = ""
     is_secure: bool = False
+    is_form: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
 
 

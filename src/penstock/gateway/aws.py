@@ -2,17 +2,18 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from penstock.framework.context import Context, Platform, RequestInfo
 from penstock.framework.credentials import Authenticator
 from penstock.framework.dispatch import internal_failure
-from penstock.gateway import hosts
+from penstock.gateway import hosts, posts
 from penstock.gateway.cors import Cors, FindRules, Rule
 from penstock.kernel.errors import ServiceError
 from penstock.kernel.scope import DEFAULT_ACCOUNT_ID, DEFAULT_REGION, Principal, Scope
 from penstock.kernel.streams import StreamTooLong, stream_of
 from penstock.kernel.units import MIB
-from penstock.protocol import chunked, sigv2, sigv4
+from penstock.protocol import chunked, post_policy, sigv2, sigv4
 from penstock.protocol.codecs import codec_for
 from penstock.protocol.messages import HttpRequest, HttpResponse
 from penstock.protocol.route import SERVED, NoRoute, Route, route
@@ -64,8 +65,12 @@ class AwsFace:
             if request.method == "OPTIONS":
                 return await self._cors.preflight(request)
             granted = await self._cors.grants(request) if "origin" in request.headers else ()
-            found = await route(request)
-            answer = await self._run(request, signed_path, found, request_id)
+            bucket = posts.find_bucket(request)
+            if bucket is not None:
+                answer = await self._post(request, bucket, request_id)
+            else:
+                found = await route(request)
+                answer = await self._run(request, signed_path, found, request_id)
         except NoRoute as error:
             answer = codec_for(error.protocol).serialize_error(None, error, request_id)
         except ServiceError as error:
@@ -104,6 +109,28 @@ class AwsFace:
         ctx = Context(self._platform, scope, principal, _info(request, request_id, claim))
         result = await self._platform.caller.call(found.service, found.operation.name, members, ctx=ctx)
         return codec.serialize_response(found.operation, result, request_id)
+
+    async def _post(self, request: HttpRequest, bucket: str, request_id: str) -> HttpResponse:
+        """A browser's form: signed by its policy, if at all."""
+        post = await posts.read_post(request, bucket, self._platform.wall.now_ms())
+        found = await route(post.put)
+        try:
+            key_id, token = (post.claim.access_key_id, post.claim.session_token) if post.claim else (None, None)
+            now_ms = self._platform.clock.now_ms()
+            principal, secret = await self._authenticator.authenticate(key_id, token, now_ms)
+        except ServiceError as error:
+            raise _worded(error, found.protocol) from None
+        if post.claim is not None and secret is not None:
+            post_policy.check_signature(post.claim, post.fields["policy"], secret)
+        codec = codec_for(found.protocol)
+        members = await codec.parse_request(found.operation, post.put, found.path_labels)
+        region = post.claim.region if post.claim and post.claim.region else DEFAULT_REGION
+        scope = Scope(principal.account_id or DEFAULT_ACCOUNT_ID, region)
+        info = replace(_info(request, request_id, post.claim), is_form=True)
+        ctx = Context(self._platform, scope, principal, info)
+        result = await self._platform.caller.call(found.service, found.operation.name, members, ctx=ctx)
+        answered = codec.serialize_response(found.operation, result, request_id)
+        return posts.answer(post, result, ctx.endpoint, answered)
 
     async def _principal(
         self, claim: Claim | None, request: HttpRequest, signed_path: str, protocol: str, body: bytes | None

@@ -28,7 +28,8 @@ async def put_object(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
 
     def write(tx: Transaction) -> dict[str, Any]:
         received.write(tx)
-        bucket = commit(tx, ctx, req, version, "ObjectCreated:Put", now_ms)
+        event = "ObjectCreated:Post" if ctx.request.is_form else "ObjectCreated:Put"
+        bucket = commit(tx, ctx, req, version, event, now_ms)
         return {**written_members(bucket, version), **expiry.expiration_of(tx, bucket, version)}
 
     try:
