@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 
 import pytest
 
@@ -41,6 +43,35 @@ async def test_environments_share_one_initialisation_and_nothing_else(bench):
         assert one["stream"] is None  # as on AWS: a snapshot can't know it
         assert one["type"] == "snap-start"
         assert (await answer(b, spec))["calls"] == 2
+
+
+async def spare(b):
+    """Once an environment stands ready beside the snapshot, its process."""
+    while not b.pool.status()["snapshots"][0]["has_spare"]:  # noqa: ASYNC110 - the pool tells nobody
+        await asyncio.sleep(0)
+    (task,) = b.pool._snapshots._spares.values()
+    return task.result()._child
+
+
+async def test_one_environment_stands_ready_beside_the_snapshot_and_is_replaced_when_it_is_taken(bench):
+    async with bench() as b:
+        spec = snap(b, COUNTING)
+        await b.pool.snapshot(spec)
+        ready = await spare(b)
+        outcomes = await asyncio.gather(*(b.run(spec, b'{"wait": 0.3}') for _ in range(3)))
+        assert len({json.loads(one.payload)["draw"] for one in outcomes}) == 3
+        assert (await spare(b)).pid != ready.pid
+        assert b.pool.status()["environments"] == 4  # with the snapshot, without the spare
+
+
+async def test_a_spare_that_died_is_passed_over(bench):
+    async with bench() as b:
+        spec = snap(b, COUNTING)
+        await b.pool.snapshot(spec)
+        ready = await spare(b)
+        os.kill(ready.pid, signal.SIGKILL)
+        await ready.exited
+        assert (await answer(b, spec))["calls"] == 1
 
 
 async def test_tmp_begins_as_the_snapshot_left_it_and_is_then_its_own(sandboxed):

@@ -142,7 +142,23 @@ class Environment:
         extensions: Extensions | None = None,
         telemetry: Telemetry | None = None,
     ) -> Answer:
-        """Fork the process and wait until the function is initialised, has failed or has ended.
+        """Fork the process and wait until the function is initialised, has failed or has ended."""
+        await self.spawn(
+            template, request, channel=channel, control=control, extensions=extensions, telemetry=telemetry
+        )
+        return await self.initialised()
+
+    async def spawn(
+        self,
+        template: snapshots.ForkServer,
+        request: dict[str, object],
+        *,
+        channel: Channel | None = None,
+        control: socket.socket | None = None,
+        extensions: Extensions | None = None,
+        telemetry: Telemetry | None = None,
+    ) -> None:
+        """Fork the process; `initialised` is to follow.
 
         channel   how its runtime is reached, if not over the pipe that every process gets
         control   the process's end, where it is to become a snapshot
@@ -188,6 +204,12 @@ class Environment:
         snapshots.on_end(child, lambda status: self._on_exit(child, status))
         for drain in self._drains:
             loop.add_reader(drain.fd, self._on_output, drain)
+
+    async def initialised(self) -> Answer:
+        """Wait until what was spawned is ready, has failed or has ended. What was held goes on now."""
+        extensions, telemetry = self.extensions, self.telemetry
+        if self._child is not None:
+            self._child.let_go_on()
         answer = await self._wait()
         if answer.kind == READY and extensions is not None:
             await extensions.ready()
@@ -389,6 +411,11 @@ class Environment:
                 self.telemetry.thaw()
 
     @property
+    def is_held(self) -> bool:
+        """Whether it was forked ahead from a snapshot, and waits to be let on."""
+        return self._child is not None and self._child.gate >= 0 and self._exit_status is None
+
+    @property
     def is_initialised(self) -> bool:
         return self.state in ("idle", "frozen")
 
@@ -447,6 +474,7 @@ class Environment:
         if self._child is not None:
             has_others = self.extensions is not None and bool(self.extensions.external)
             snapshots.kill(self._child, signal.SIGKILL, is_group=has_others)
+            self._child.let_go_on()
             self._child = None
         if self._channel is not None:
             self._channel.close()

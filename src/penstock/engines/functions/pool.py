@@ -90,7 +90,7 @@ class LocalFunctionPool:
             isolation=isolation,
             faces=faces,
         )
-        self._snapshots = FunctionSnapshots(self._make_snapshot, self._end)
+        self._snapshots = FunctionSnapshots(self._make_snapshot, self._make_spare, self._end)
         self._runner = Runner(self._starter, snapshot_of=self._snapshots.get, clock=clock, wall=wall)
         cores = os.cpu_count() or 1
         self._hard_max = max_environments or max(16, (memory_mb or _half_of_memory_mb()) // ENVIRONMENT_MB)
@@ -188,6 +188,15 @@ class LocalFunctionPool:
             raise SnapshotFailed(reason or "FunctionError.RuntimeInitError")
         return Held(environment, server)
 
+    async def _make_spare(self, held: Held) -> Environment:
+        environment = self._made(held.environment.spec)
+        try:
+            await self._starter.restore_ahead(environment, held)
+        except BaseException:
+            self._end(environment)
+            raise
+        return environment
+
     async def retire(self, function_arn: str) -> None:
         """End a deleted or replaced function's environments: idle ones now, busy ones when they are done."""
         if function_arn.count(":") == _UNQUALIFIED_COLONS:
@@ -277,15 +286,18 @@ class LocalFunctionPool:
         return True
 
     def _new(self, spec: FunctionSpec) -> Environment:
-        now_ms = self._clock.now_ms()
-        name = self._entropy.token_hex(16)
-        stream = f"{_day(now_ms)}/[{spec.version}]{name}"
-        tmp_dir = str(self._work_dir / "environments" / name)
-        environment = Environment(spec, stream=stream, tmp_dir=tmp_dir, clock=self._clock, sink=self._sink)
+        environment = self._snapshots.take_spare(spec) or self._made(spec)
         environment.generation = self._generation(spec)
         self._environments.add(environment)
         self._watch_age()
         return environment
+
+    def _made(self, spec: FunctionSpec) -> Environment:
+        now_ms = self._clock.now_ms()
+        name = self._entropy.token_hex(16)
+        stream = f"{_day(now_ms)}/[{spec.version}]{name}"
+        tmp_dir = str(self._work_dir / "environments" / name)
+        return Environment(spec, stream=stream, tmp_dir=tmp_dir, clock=self._clock, sink=self._sink)
 
     def _generation(self, spec: FunctionSpec) -> int:
         return sum(count for known, count in self._retired.items() if _is_of(spec, known))

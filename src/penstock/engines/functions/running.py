@@ -139,12 +139,14 @@ class Runner:
         """
         spec = environment.spec
         snapshot = await self._snapshot_of(spec)
+        is_held = environment.is_held
         began_s = self._wall.monotonic_s()
         environment.emit(reports.restore_start(spec))
         answer: Answer | None
         try:
             async with asyncio.timeout(INIT_S_MAX):
-                answer = await self._starter.restore(environment, snapshot)
+                restoring = environment.initialised() if is_held else self._starter.restore(environment, snapshot)
+                answer = await restoring
         except TimeoutError:
             answer = None
         restore_ms = (self._wall.monotonic_s() - began_s) * 1000

@@ -13,6 +13,8 @@ from penstock.engines.functions.ports import FunctionSpec, RestoreFailed
 from penstock.engines.sandbox.snapshots import FunctionSnapshot
 
 SNAPSHOTS_MAX = 32
+SPARE_AFTER_S = 0.05
+"""How long after one was taken the next spare is made: what was restored goes first."""
 
 
 class SnapshotFailed(RestoreFailed):
@@ -34,13 +36,23 @@ class Held:
 class FunctionSnapshots:
     """The snapshots of one node, by version; the one that forked longest ago gives way.
 
-    make    initialises an environment as a snapshot. Raises SnapshotFailed, Unavailable
-    end     ends the environment of one that isn't needed any more
+    Beside each one stands a spare: an environment forked ahead, which waits to be let on. It saves whoever comes
+    first the two forks of a large process.
+
+    make        initialises an environment as a snapshot. Raises SnapshotFailed, Unavailable
+    make_spare  forks an environment ahead. Raises Unavailable
+    end         ends the environment of one that isn't needed any more
     """
 
-    def __init__(self, make: Callable[[FunctionSpec], Awaitable[Held]], end: Callable[[Environment], None]) -> None:
-        self._make, self._end = make, end
+    def __init__(
+        self,
+        make: Callable[[FunctionSpec], Awaitable[Held]],
+        make_spare: Callable[[Held], Awaitable[Environment]],
+        end: Callable[[Environment], None],
+    ) -> None:
+        self._make, self._make_spare, self._end = make, make_spare, end
         self._tasks: dict[str, asyncio.Task[Held]] = {}
+        self._spares: dict[str, asyncio.Task[Environment]] = {}
         self._retired: list[Held] = []
 
     async def get(self, spec: FunctionSpec) -> Held:
@@ -53,14 +65,56 @@ class FunctionSnapshots:
         return await asyncio.shield(task)
 
     async def _made(self, spec: FunctionSpec) -> Held:
-        return await self._make(spec)
+        held = await self._make(spec)
+        self._replenish(spec.id)
+        return held
+
+    def take_spare(self, spec: FunctionSpec) -> Environment | None:
+        """The environment that stands ready, if there is one. The next one is made soon."""
+        task = self._spares.get(spec.id)
+        if task is None or not task.done():
+            return None
+        asyncio.get_running_loop().call_later(SPARE_AFTER_S, self._replenish, spec.id)
+        del self._spares[spec.id]
+        if task.cancelled() or task.exception() is not None:
+            return None
+        environment = task.result()
+        if environment.is_held:
+            return environment
+        self._end(environment)
+        return None
+
+    def _replenish(self, key: str) -> None:
+        task = self._tasks.get(key)
+        is_known = task is not None and (not task.done() or not _is_gone(task))
+        if is_known and task is not None and key not in self._spares:
+            spare = self._spare(task)
+            self._spares[key] = asyncio.get_running_loop().create_task(spare, name="penstock-spare")
+
+    async def _spare(self, snapshot: asyncio.Task[Held]) -> Environment:
+        return await self._make_spare(await asyncio.shield(snapshot))
+
+    def _drop_spare(self, key: str) -> None:
+        task = self._spares.pop(key, None)
+        if task is None:
+            return
+        task.add_done_callback(self._on_unwanted)
+        if not task.done():
+            task.cancel()
+
+    def _on_unwanted(self, task: asyncio.Task[Environment]) -> None:
+        if not task.cancelled() and task.exception() is None:
+            self._end(task.result())
 
     def _make_room(self) -> None:
         self.sweep()
         if len(self._tasks) < SNAPSHOTS_MAX:
             return
-        ready = [(held.server.used_s, key) for key, held in self._ready() if not held.server.has_children]
+        ready = [
+            (held.server.used_s, key) for key, held in self._ready() if held.server.children <= (key in self._spares)
+        ]
         if ready:
+            self._drop_spare(min(ready)[1])
             self._close(self._tasks.pop(min(ready)[1]).result())
 
     def _ready(self) -> list[tuple[str, Held]]:
@@ -70,17 +124,19 @@ class FunctionSnapshots:
         """Forget those of a deleted or replaced function; each ends with the last of its forks."""
         for key, held in self._ready():
             if is_of(held.environment.spec):
+                self._drop_spare(key)
                 del self._tasks[key]
                 self._retired.append(held)
         self.sweep()
 
     def sweep(self) -> None:
         """End what is retired and has no forks left, and forget what has gone by itself."""
-        for held in [held for held in self._retired if not held.server.has_children]:
+        for held in [held for held in self._retired if not held.server.children]:
             self._retired.remove(held)
             self._close(held)
         for key in [key for key, task in self._tasks.items() if task.done() and _is_gone(task)]:
             task = self._tasks.pop(key)
+            self._drop_spare(key)
             if not task.cancelled() and task.exception() is None:
                 self._close(task.result())
 
@@ -89,15 +145,21 @@ class FunctionSnapshots:
         self._end(held.environment)
 
     def loaded(self) -> list[dict[str, object]]:
-        """For people: which versions are held, and what memory their forks share."""
+        """For people: which versions are held, what memory their forks share, whether one of them stands ready."""
         return [
-            {"function": held.environment.spec.arn, "shared_mb": held.server.shared_mb}
-            for _, held in sorted(self._ready())
+            {
+                "function": held.environment.spec.arn,
+                "shared_mb": held.server.shared_mb,
+                "has_spare": key in self._spares and self._spares[key].done(),
+            }
+            for key, held in sorted(self._ready(), key=lambda pair: pair[0])
         ]
 
     def close(self) -> None:
         for task in self._tasks.values():
             task.cancel()
+        for key in list(self._spares):
+            self._drop_spare(key)
         for held in [*self._retired, *(held for _, held in self._ready())]:
             self._close(held)
         self._tasks.clear()

@@ -131,11 +131,16 @@ class Starter:
 
     async def restore(self, environment: Environment, held: Held) -> Answer:
         """A fork of the snapshot as this environment."""
+        await self.restore_ahead(environment, held, is_held=False)
+        return await environment.initialised()
+
+    async def restore_ahead(self, environment: Environment, held: Held, *, is_held: bool = True) -> None:
+        """Have it all but restored, for who comes next. Raises Unavailable."""
         request = await self._request(environment, shared_mb=held.server.shared_mb, kind=SNAP_START)
         variables = cast(dict[str, str], request["environment"])
         held.server.used_s = self._wall.monotonic_s()
         own = {name: variables[name] for name in _OWN_VARIABLES if name in variables}
-        return await environment.start(held.server, {**request, "environment": own})
+        await environment.spawn(held.server, {**request, "environment": own, "is_held": is_held})
 
     async def _start_with_apis(
         self,
@@ -343,7 +348,7 @@ class Starter:
         closable = [
             (task.result().used_s, key)
             for key, task in self._templates.items()
-            if task.done() and not task.cancelled() and not task.exception() and not task.result().has_children
+            if task.done() and not task.cancelled() and not task.exception() and not task.result().children
         ]
         if closable:
             task = self._templates.pop(min(closable)[1])

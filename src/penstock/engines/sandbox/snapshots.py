@@ -24,10 +24,19 @@ SINGLE_THREADED = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL
 
 @dataclass(slots=True)
 class Child:
-    """A forked environment; `exited` holds its wait status once it has ended."""
+    """A forked environment; `exited` holds its wait status once it has ended.
+
+    gate   what is closed to let it go on, where it is held; -1: it isn't
+    """
 
     pid: int
     exited: asyncio.Future[int]
+    gate: int = -1
+
+    def let_go_on(self) -> None:
+        if self.gate >= 0:
+            os.close(self.gate)
+            self.gate = -1
 
 
 @dataclass(slots=True, kw_only=True)
@@ -130,8 +139,9 @@ class ForkServer:
         self._children.clear()
 
     @property
-    def has_children(self) -> bool:
-        return bool(self._children or self._spawning)
+    def children(self) -> int:
+        """Environments that came from it and live, or are on the way."""
+        return len(self._children) + len(self._spawning)
 
 
 def _sender(ancillary: Sequence[tuple[int, int, bytes]]) -> int:
@@ -152,16 +162,23 @@ class FunctionSnapshot(ForkServer):
     is_alive: bool = True
 
     async def fork(self, request: Mapping[str, object], fds: Sequence[int]) -> Child:
-        """The child waits at a gate until it's in its control groups: it has no right to join them itself."""
+        """The child waits at a gate until it's in its control groups: it has no right to join them itself.
+
+        Where the request says `is_held` it waits there again, all but ready, until `Child.let_go_on`.
+        """
         gate, opener = os.pipe()
         try:
             child = await ForkServer.fork(self, request, [*fds, gate])
             with contextlib.suppress(OSError):  # it may have ended already
                 namespaces.join_cgroups(cast(list[str], request["cgroup_files"]), child.pid)
+            if request.get("is_held"):
+                os.write(opener, b"1")
+                child.gate, opener = opener, -1
             return child
         finally:
             os.close(gate)
-            os.close(opener)
+            if opener >= 0:
+                os.close(opener)
 
     def on_gone(self) -> None:
         self.is_alive = False

@@ -7,8 +7,9 @@ to be forked itself (SnapStart) a control socket, for one with extensions their 
 End of file on the socket ends every child.
 
 A function that has initialised itself suspends in `Snapshot.run`: it is a template of its own then, without
-privileges. Its forks say {"spawned": id} themselves, so that the node learns their process id from the kernel, and
-wait for the end of their fourth descriptor, a gate, until the node has put them into their control groups.
+privileges. Its forks say {"spawned": id} themselves, so that the node learns their process id from the kernel. They
+read from their fourth descriptor, a gate, twice: until the node has put them into their control groups, and, ready to
+go on, until they are wanted.
 """
 
 import array
@@ -295,11 +296,13 @@ class Snapshot(ForkServer):
             os.dup2(fd, place, inheritable=place < 3)
         self._control.send(json.dumps({"spawned": request["id"]}).encode())
         os.read(gate, 1)
-        for fd in (*fds, self._control.detach(), *self._children):
+        for fd in (pipe, output, log, self._control.detach(), *self._children):
             os.close(fd)
         if request["mounts"] is not None:
             self._sandbox.isolate_again(request["mounts"]["tmp_mb"], self._uid)
             _go_on_as_child()
+        os.read(gate, 1)
+        os.close(gate)
         os.environ.update(request["environment"])
         _reseed()
 
