@@ -128,11 +128,6 @@ async def test_a_name_that_finds_nothing_is_answered_as_aws_does(world, name, qu
             "RequestEntityTooLargeException",
             "69905067 bytes for the CreateFunc",
         ),
-        (
-            {"DurableConfig": {"ExecutionTimeout": 60}},
-            "InvalidParameterValueException",
-            "DurableConfig is not supported",
-        ),
         ({"PackageType": "Image"}, "InvalidParameterValueException", "package type: Image"),
         ({"Layers": [f"{LAYER}{n}:1" for n in range(6)]}, "InvalidParameterValueException", "more than 5 layers"),
         ({"DeadLetterConfig": {"TargetArn": "arn:aws:s3:::b"}}, "InvalidParameterValueException", "dead letter"),

@@ -18,6 +18,7 @@ from penstock.kernel.scope import Scope
 from penstock.services.lambda_ import events, limits, messages, state
 from penstock.services.lambda_.events import Ending
 from penstock.services.lambda_.operations import invocations, packages, specs
+from penstock.services.lambda_.operations.durable_runs import forget, run_durable_executions, wake
 from penstock.services.lambda_.operations.log_shipper import LogShipper
 from penstock.services.lambda_.operations.metering import meter_of
 from penstock.services.lambda_.operations.provisioned import keep_provisioned
@@ -36,8 +37,11 @@ __all__ = [
     "RoleCredentials",
     "activate",
     "deliver",
+    "forget",
     "keep_provisioned",
     "run_asynchronous_events",
+    "run_durable_executions",
+    "wake",
     "write_usage",
 ]
 

@@ -48,7 +48,21 @@ ERROR_MESSAGE_BYTES_MAX = Limit(
 )
 RECURSION_HOPS_MAX = Limit(16, "https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html")
 
+_DURABLE = "https://docs.aws.amazon.com/lambda/latest/dg/durable-functions.html"
+DURABLE_SYNC_S_MAX = Limit(900, "https://docs.aws.amazon.com/lambda/latest/dg/durable-invoking.html")
+DURABLE_TIMEOUT_S_DEFAULT = Limit(86_400, _DURABLE)
+DURABLE_RETENTION_DAYS_DEFAULT = Limit(14, "https://docs.aws.amazon.com/lambda/latest/dg/durable-configuration.html")
+DURABLE_PAGE_DEFAULT = Limit(100, "https://docs.aws.amazon.com/lambda/latest/api/API_GetDurableExecutionState.html")
+DURABLE_PAGE_MAX = Limit(1000, "https://docs.aws.amazon.com/lambda/latest/api/API_GetDurableExecutionState.html")
+CALLBACK_RESULT_BYTES_MAX = Limit(
+    MIB, "https://docs.aws.amazon.com/lambda/latest/api/API_SendDurableExecutionCallbackSuccess.html"
+)
+
 # Ours, not AWS's.
+DURABLE_PAGE_BYTES_MAX = 5 * MIB  # of operations in an event or an answer, which may hold 6 MiB
+DURABLE_IN_FLIGHT_MAX = 1000
+DURABLE_AFTER_OUTAGE_S = 1.0
+DURABLE_AFTER_BUG_S = 60.0
 RECURSION_HOPS_COUNTED = 1_000_000
 LINEAGE_FUNCTIONS_MAX = 32
 ASYNC_LEASE_MS = 12 * HOUR_MS  # beyond any wait and timeout; a restarted node takes its predecessor's back at once

@@ -570,3 +570,7 @@ def no_url() -> ServiceError:
 
 def stream_refused(source_arn: str, text: str) -> ServiceError:
     return invalid(f"Stream not found: {source_arn}. {text}")
+
+
+def durable_at_creation_only() -> ServiceError:
+    return invalid("DurableConfig can only be set when a function is created, and changed for a durable function.")

@@ -27,7 +27,6 @@ UNBUILT_MEMBERS = (
     "ImageConfig",
     "TenancyConfig",
     "CapacityProviderConfig",
-    "DurableConfig",
     "PublishTo",
 )
 _JSON_WORDS = "(JSON String, Number, Array, Object or token 'null', 'true' or 'false')"
@@ -165,6 +164,7 @@ def configure(version: Version, req: Mapping[str, Any]) -> None:
     for member in KEPT_MEMBERS:
         if req.get(member) is not None:
             version.kept[member] = req[member]
+    _configure_durable(version, req.get("DurableConfig"))
     _check_snap_start(version)
 
 
@@ -176,6 +176,26 @@ def _logging(known: Mapping[str, str], given: Mapping[str, str]) -> dict[str, st
     if given.get("ApplicationLogLevel") or given.get("SystemLogLevel"):
         raise messages.log_level_of_text()
     return {name: value for name, value in wanted.items() if not name.endswith("LogLevel")}
+
+
+def _configure_durable(version: Version, given: Mapping[str, Any] | None) -> None:
+    """What isn't given stays, or is AWS's default."""
+    if given is None:
+        return
+    defaults = {
+        "RetentionPeriodInDays": limits.DURABLE_RETENTION_DAYS_DEFAULT.value,
+        "ExecutionTimeout": limits.DURABLE_TIMEOUT_S_DEFAULT.value,
+    }
+    version.kept["DurableConfig"] = {**defaults, **(version.durable or {}), **given}
+
+
+def check_durable_change(version: Version, req: Mapping[str, Any]) -> None:
+    """A function is durable from its creation on, or never.
+
+    Source: https://docs.aws.amazon.com/lambda/latest/dg/durable-configuration.html
+    """
+    if req.get("DurableConfig") is not None and version.durable is None:
+        raise messages.durable_at_creation_only()
 
 
 def _check_snap_start(version: Version) -> None:
@@ -230,6 +250,8 @@ def configuration(scope: Scope, version: Version, qualifier: str = "", *, is_lis
         answer["KMSKeyArn"] = version.kept["KMSKeyArn"]
     if version.kept.get("VpcConfig") is not None:
         answer["VpcConfig"] = _vpc(scope, version.kept["VpcConfig"])
+    if version.durable is not None:
+        answer["DurableConfig"] = version.durable
     snap = version.kept.get("SnapStart")
     if snap:
         status = "On" if version.has_snap_start else "Off"

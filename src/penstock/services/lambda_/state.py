@@ -116,6 +116,19 @@ class Version:
         return self.version != LATEST and wanted == "PublishedVersions"
 
     @property
+    def durable(self) -> dict[str, Any] | None:
+        """DurableConfig, of a function whose invocations are durable executions."""
+        return self.kept.get("DurableConfig") or None
+
+    @property
+    def durable_timeout_s(self) -> int:
+        return int((self.durable or {}).get("ExecutionTimeout") or 0)
+
+    @property
+    def durable_retention_days(self) -> int:
+        return int((self.durable or {}).get("RetentionPeriodInDays") or 0)
+
+    @property
     def log_group(self) -> str:
         return self.logging.get("LogGroup") or f"/aws/lambda/{self.name}"
 

@@ -3,6 +3,8 @@
 Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awslambda.html
 """
 
+from penstock.engines.durable.machine import read_callback_id
+from penstock.engines.durable.model import Refused
 from penstock.framework.authorization import pass_role
 from penstock.framework.context import Context
 from penstock.framework.service import Access, Members, Permission
@@ -58,6 +60,19 @@ _OF_FUNCTIONS = (
     "TagResource",
     "UntagResource",
     "ListTags",
+    "ListDurableExecutionsByFunction",
+)
+_OF_EXECUTIONS = (
+    "CheckpointDurableExecution",
+    "GetDurableExecution",
+    "GetDurableExecutionHistory",
+    "GetDurableExecutionState",
+    "StopDurableExecution",
+)
+_OF_CALLBACKS = (
+    "SendDurableExecutionCallbackSuccess",
+    "SendDurableExecutionCallbackFailure",
+    "SendDurableExecutionCallbackHeartbeat",
 )
 _OF_NONE = (
     "ListFunctions",
@@ -125,6 +140,18 @@ def _capacity_provider(ctx: Context, req: Members) -> str:
     return f"arn:{scope.partition}:lambda:{scope.region}:{scope.account_id}:capacity-provider:{name}"
 
 
+def _execution(ctx: Context, req: Members) -> str:
+    return str(req["DurableExecutionArn"])
+
+
+def _callback(ctx: Context, req: Members) -> str:
+    """The execution that waits for it."""
+    try:
+        return read_callback_id(str(req["CallbackId"]))[0]
+    except Refused:
+        return "*"
+
+
 def _any(ctx: Context, req: Members) -> str:
     return "*"
 
@@ -155,6 +182,8 @@ ACCESS = Access(
         **{name: [Permission(f"lambda:{name}", _function)] for name in _OF_FUNCTIONS},
         **{name: [Permission(f"lambda:{name}", _any)] for name in _OF_NONE},
         **{name: [Permission(f"lambda:{name}", _layer)] for name in _OF_LAYERS},
+        **{name: [Permission(f"lambda:{name}", _execution)] for name in _OF_EXECUTIONS},
+        **{name: [Permission(f"lambda:{name}", _callback)] for name in _OF_CALLBACKS},
         **{name: [Permission(f"lambda:{name}", _source)] for name in _OF_SOURCES},
         **{name: [Permission(f"lambda:{name}", _signing)] for name in _OF_CODE_SIGNING},
         **{name: [Permission(f"lambda:{name}", _capacity_provider)] for name in _OF_CAPACITY_PROVIDERS},

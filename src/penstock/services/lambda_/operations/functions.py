@@ -10,7 +10,7 @@ from penstock.kernel import arn
 from penstock.kernel.errors import ServiceError
 from penstock.kernel.scope import Scope, root_principal, service_principal
 from penstock.services.lambda_ import limits, messages, rules, state
-from penstock.services.lambda_.operations import code_signing, layer_permissions, layers, packages
+from penstock.services.lambda_.operations import code_signing, durable_records, layer_permissions, layers, packages
 from penstock.services.lambda_.rules import Named
 from penstock.services.lambda_.state import LATEST, Function, Package, Policy, Version
 from penstock.storage import outbox
@@ -206,6 +206,7 @@ async def delete_function(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
         for url in list(state.urls(tx, named.scope, named.name)):
             state.delete_url(tx, named.scope, named.name, url)
         state.delete_function(tx, named.scope, named.name)
+        durable_records.forget_names(tx, named.scope, named.name)
         for blob_id in sorted({version.package.blob_id for version in gone}):
             package = next(version.package for version in gone if version.package.blob_id == blob_id)
             packages.drop(tx, package, now_ms=now_ms)

@@ -11,7 +11,8 @@ from penstock.kernel.errors import Unavailable
 from penstock.kernel.scope import Scope
 from penstock.kernel.streams import ByteStream, StreamTooLong
 from penstock.services.lambda_ import limits, messages, rules, state
-from penstock.services.lambda_.operations import functions, queueing, specs
+from penstock.services.lambda_.operations import durable_messages, durable_starts, functions, queueing, specs
+from penstock.services.lambda_.operations.durable_starts import DurableOutcome
 from penstock.services.lambda_.operations.metering import meter_of
 from penstock.services.lambda_.rules import Named
 from penstock.services.lambda_.state import LATEST, Event, Function, Version
@@ -30,11 +31,11 @@ async def invoke(ctx: Context, req: Members) -> Members:
     if kind == "RequestResponse":
         version, outcome = await _run_now(ctx, named, payload, req)
         return _answered(version, outcome, req)
-    await find_target(ctx, named)
+    function, version = await find_target(ctx, named)
     if kind == "DryRun":
         return {"StatusCode": 204}
-    await _run_later(ctx, named, payload)
-    return {"StatusCode": 202}
+    arn = await _run_later(ctx, named, function, version, payload, req.get("DurableExecutionName") or "")
+    return {"StatusCode": 202} | ({"DurableExecutionArn": arn} if arn else {})
 
 
 @operation
@@ -43,13 +44,15 @@ async def invoke_async(ctx: Context, req: Members) -> Members:
     named = rules.named(ctx.scope, req["FunctionName"])
     payload = await received(req.get("InvokeArgs"), limits.INVOKE_ASYNC_BYTES_MAX.value)
     rules.check_json(payload)
-    await find_target(ctx, named)
-    await _run_later(ctx, named, payload)
+    function, version = await find_target(ctx, named)
+    await _run_later(ctx, named, function, version, payload)
     return {"Status": 202}
 
 
 def _answered(version: Version, outcome: Outcome, req: Members) -> Members:
     answer: Members = {"StatusCode": 200, "ExecutedVersion": version.version, "Payload": outcome.payload}
+    if isinstance(outcome, DurableOutcome):
+        answer["DurableExecutionArn"] = outcome.execution_arn
     if outcome.function_error:
         answer["FunctionError"] = outcome.function_error
     if req.get("LogType") == "Tail":
@@ -70,9 +73,15 @@ async def prepared(
     rules.check_client_context(client_context)
     function, version = await find_target(ctx, named)
     _check_ready(version)
+    name = req.get("DurableExecutionName") or ""
+    durable_starts.check_invocable(named, version, name)
     trace_id = _traced(ctx, named)
     if is_recursive(function, trace_id, named):
         raise messages.recursive_loop()
+    if version.durable is not None:
+        if stream is not None:
+            raise durable_messages.durable_streamed()
+        return version, durable_starts.run(ctx, named, version, payload or b"{}", name, trace_id)
     request_id = ctx.request.request_id
     invocation = Invocation(request_id, payload or b"{}", named.arn, trace_id, client_context, stream)
     return version, _run_or_refuse(ctx, named.scope, function, version, invocation)
@@ -100,11 +109,20 @@ def is_recursive(function: Function, trace_id: str, named: Named) -> bool:
     return is_watched and hops > limits.RECURSION_HOPS_MAX.value
 
 
-async def _run_later(ctx: Context, named: Named, payload: bytes) -> None:
+async def _run_later(
+    ctx: Context, named: Named, function: Function, version: Version, payload: bytes, name: str = ""
+) -> str:
+    """The ARN of the execution that begins, if the function is a durable one; else ""."""
+    durable_starts.check_invocable(named, version, name)
     trace_id = _traced(ctx, named)
+    if version.durable is not None:
+        if is_recursive(function, trace_id, named):
+            raise messages.recursive_loop()
+        return await durable_starts.start(ctx, named, version, payload or b"{}", name, trace_id)
     now_ms = ctx.clock.now_ms()
     event = Event(ctx.request.request_id, named.qualifier, named.arn, now_ms, trace_id, payload or b"{}")
     await queueing.enqueue(ctx, named.scope, named.name, event)
+    return ""
 
 
 async def received(given: Any, bytes_max: int) -> bytes:
@@ -125,21 +143,40 @@ async def find_target(ctx: Context, named: Named) -> tuple[Function, Version]:
 
     def read(tx: ReadTransaction) -> tuple[Function, Version]:
         version = functions.get_version(tx, named, chance=min(chance, 0.999999) if named.qualifier else 1.0)
-        if version.version == LATEST and version.update_status == "InProgress":
-            version = state.find_previous(tx, named.scope, named.name) or version
-        return functions.get_function_record(tx, named), version
+        return functions.get_function_record(tx, named), running(tx, named.scope, version)
 
     return await ctx.store.read(read)
 
 
-def _check_ready(version: Version) -> None:
+def running(tx: ReadTransaction, scope: Scope, version: Version) -> Version:
+    """The version as it runs now: while $LATEST is updated, the one before."""
+    if version.version == LATEST and version.update_status == "InProgress":
+        return state.find_previous(tx, scope, version.name) or version
+    return version
+
+
+def is_pending(version: Version) -> bool:
     """A published version has its code before it is Active; one with SnapStart lacks its snapshot."""
-    is_ready = version.version != LATEST and not version.has_snap_start
-    if version.state == "Failed" or (version.state == "Pending" and not is_ready):
+    return version.state == "Pending" and (version.version == LATEST or version.has_snap_start)
+
+
+def _check_ready(version: Version) -> None:
+    if version.state == "Failed" or is_pending(version):
         raise messages.not_ready(version.state)
 
 
 async def run(ctx: Context, scope: Scope, function: Function, version: Version, invocation: Invocation) -> Outcome:
+    """Run it in an environment, or as a durable execution to its end. Raises Throttled, Unavailable."""
+    if version.durable is None:
+        return await run_environment(ctx, scope, function, version, invocation)
+    named = rules.named(scope, invocation.invoked_arn)
+    durable_starts.check_invocable(named, version, "")
+    return await durable_starts.run(ctx, named, version, invocation.payload, "", invocation.trace_id)
+
+
+async def run_environment(
+    ctx: Context, scope: Scope, function: Function, version: Version, invocation: Invocation
+) -> Outcome:
     """Run it in an environment. Raises Throttled, Unavailable."""
     pool = ctx.platform.functions
     if pool is None:

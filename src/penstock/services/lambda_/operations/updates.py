@@ -50,6 +50,7 @@ async def update_function_configuration(ctx: Context, req: dict[str, Any]) -> di
     await layer_permissions.check_use(ctx, req.get("Layers") or ())
 
     def change(tx: Transaction, version: Version) -> None:
+        rules.check_durable_change(version, req)
         rules.configure(version, req)
         if req.get("Layers") is not None:
             if req["Layers"]:
