@@ -12,6 +12,7 @@ from penstock.kernel.errors import ServiceError
 from penstock.kernel.streams import ByteStream
 from penstock.model.shapes import OperationModel
 from penstock.protocol import event_stream
+from penstock.protocol.attribute_values import as_json
 from penstock.protocol.bodies import read_whole
 from penstock.protocol.errors import declared_error, members_of, query_error, status_of
 from penstock.protocol.json_values import PARSE, RENDER
@@ -65,7 +66,7 @@ class JsonCodec:
         known = declared.shape.members if declared else {}
         for name in error.fields.keys() & known.keys():
             members[name] = RENDER.of(known[name])(error.fields[name])
-        return HttpResponse(status_of(error, declared), headers, orjson.dumps(members, default=str))
+        return HttpResponse(status_of(error, declared), headers, orjson.dumps(members, default=as_json))
 
 
 def content_type(operation: OperationModel | None) -> str:
@@ -77,7 +78,7 @@ def _document(operation: OperationModel, result: Mapping[str, Any]) -> bytes:
     assert operation.output is not None
     stream = operation.event_stream_output
     members = {name: value for name, value in result.items() if name != stream}
-    return orjson.dumps(RENDER.of(operation.output)(members))
+    return orjson.dumps(RENDER.of(operation.output)(members), default=as_json)
 
 
 def _qualified(operation: OperationModel | None, code: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from penstock.kernel.errors import ServiceError
 from penstock.model.shapes import Shape
-from penstock.protocol import timestamps
+from penstock.protocol import attribute_values, timestamps
 
 Convert = Callable[[Any], Any]
 
@@ -49,7 +49,8 @@ def compile_parse(shape: Shape, plans: Plans) -> Convert:
     if shape.is_document:
         return lambda value: value
     if shape.type == "structure":
-        return _parse_structure(shape, plans)
+        by_shape = _parse_structure(shape, plans)
+        return attribute_values.parser(by_shape) if attribute_values.is_value(shape) else by_shape
     if shape.type == "list":
         element = plans.of(shape.element)
 
@@ -145,7 +146,7 @@ _PARSE_SCALAR: Mapping[str, Convert] = {
 
 
 def compile_render(shape: Shape, plans: Plans) -> Convert:
-    if shape.is_document:
+    if shape.is_document or attribute_values.holds_values_only(shape):
         return lambda value: value
     if shape.type == "structure":
         members = {name: ((member.wire_name or name), plans.of(member)) for name, member in shape.members.items()}

@@ -170,3 +170,19 @@ async def test_a_batch_is_written_and_read(dynamo):
     left = got["UnprocessedKeys"]["table"]["Keys"]
     assert len(got["Responses"]["table"]) + len(left) == 50
     assert len(left) == 6
+
+
+async def test_provisioned_units_are_held_to_where_limits_are_those_of_aws(dynamo):
+    await dynamo.table(ProvisionedThroughput={"ReadCapacityUnits": 1, "WriteCapacityUnits": 1})
+    dynamo.world.platform.limits = "aws"
+    for n in range(300):
+        await dynamo.put(p="a", s=n)
+    code, _ = await dynamo.refused("PutItem", TableName="table", Item=item(p="a", s=1))
+    assert code == "ProvisionedThroughputExceededException"
+    puts = [{"PutRequest": {"Item": item(p="a", s=1)}}]
+    await dynamo.table("other")
+    answer = await dynamo.call("BatchWriteItem", RequestItems={"table": puts, "other": puts})
+    assert answer["UnprocessedItems"] == {"table": puts}
+    assert await dynamo.get(p="a", s=299) is not None
+    await dynamo.world.advance(2)
+    await dynamo.put(p="a", s=1)

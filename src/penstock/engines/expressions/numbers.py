@@ -71,6 +71,7 @@ def subtract(one: str, other: str) -> str:
     return number_text(checked(_EXACT.subtract(Decimal(one), Decimal(other))))
 
 
+@lru_cache(4096)
 def size_of(text: str) -> int:
     """Bytes that a normal number takes: one for two digits, one more, one for a minus.
 

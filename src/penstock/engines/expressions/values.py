@@ -101,28 +101,32 @@ def size_of_item(item: Mapping[str, Any]) -> int:
     size = 0
     for name, value in item.items():
         size += len(name) if name.isascii() else len(name.encode())
-        [(kind, content)] = value.items()
-        if kind == "S" and content.isascii():
-            size += len(content)
-        else:
-            size += _size(kind, content)
+        for kind, content in value.items():
+            if kind == "S":
+                size += len(content) if content.isascii() else len(content.encode())
+            else:
+                size += _size(kind, content)
     return size
 
 
 def _size(kind: str, content: Any) -> int:
-    if kind == "S":
-        return len(content.encode())
     if kind == "N":
         return numbers.size_of(content)
-    if kind in ("BOOL", "NULL"):
+    if kind == "S":
+        return len(content) if content.isascii() else len(content.encode())
+    if kind == "BOOL" or kind == "NULL":
         return 1
-    if kind == "B":
-        return len(content)
     if kind == "M":
         return 3 + size_of_item(content) + len(content)
     if kind == "L":
-        return 3 + sum(_size(*next(iter(inner.items()))) for inner in content) + len(content)
-    return sum(_size(kind[0], one) for one in content)
+        size = 3 + len(content)
+        for inner in content:
+            for inner_kind, inner_content in inner.items():
+                size += _size(inner_kind, inner_content)
+        return size
+    if kind == "B":
+        return len(content)
+    return sum([_size(kind[0], one) for one in content])
 
 
 def encode(item: Mapping[str, Any], size: int) -> bytes:

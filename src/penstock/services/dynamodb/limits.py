@@ -10,6 +10,7 @@ _STREAMS = "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Str
 _CAPACITY = "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html"
 
 ITEM_BYTES_MAX = Limit(400 * KIB, _QUOTAS)
+NAME_LENGTH_MAX = Limit(65_535, _QUOTAS)
 HASH_KEY_BYTES_MAX = Limit(2048, _QUOTAS)
 RANGE_KEY_BYTES_MAX = Limit(1024, _QUOTAS)
 INDEXES_GLOBAL_MAX = Limit(20, _QUOTAS)

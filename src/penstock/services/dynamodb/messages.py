@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from penstock.kernel.errors import ServiceError
+from penstock.services.dynamodb import limits
 
 WRONG_VALUES = "One or more parameter values were invalid: "
 
@@ -77,6 +78,12 @@ def empty_index_key(name: str, kind: str, index: str, *, is_update: bool = False
         f"AttributeValue for a key attribute cannot contain an empty {value} value. IndexName: {index}, "
         f"IndexKey: {name}"
     )
+
+
+def bad_attribute_name(name: str) -> ServiceError:
+    if not name:
+        return wrong("Attribute name must not be empty")
+    return wrong(f"Attribute name is too large, must be less than {limits.NAME_LENGTH_MAX.value} characters")
 
 
 def hash_key_too_long() -> ServiceError:

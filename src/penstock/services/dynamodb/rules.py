@@ -13,6 +13,9 @@ from penstock.services.dynamodb.state import Index, Schema, Table
 
 def normal_item(item: Mapping[str, Any]) -> Item:
     """Raises ValidationException."""
+    for name in item:
+        if not 0 < len(name) <= limits.NAME_LENGTH_MAX.value:
+            raise messages.bad_attribute_name(name)
     try:
         return values.normal_item(item)
     except BadExpression as error:

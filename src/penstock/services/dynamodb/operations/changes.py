@@ -10,7 +10,7 @@ import orjson
 from penstock.engines.expressions import values
 from penstock.engines.expressions.values import Item
 from penstock.kernel.scope import Scope
-from penstock.services.dynamodb import limits, messages, rules, state
+from penstock.services.dynamodb import limits, rules, state
 from penstock.services.dynamodb.operations import destinations, stream_records
 from penstock.services.dynamodb.rules import Cost
 from penstock.services.dynamodb.state import Index, Table
@@ -51,23 +51,16 @@ def apply(
     old: Item | None,
     new: Item | None,
     *,
+    size: int = 0,
     now_ms: int,
     is_expiry: bool = False,
 ) -> Cost:
-    """Put `new` in the place of `old`, or delete where it is None; what it cost.
-
-    Raises ValidationException for an item that is too large.
-    """
-    place: Key = (*state.ITEMS, table.key, *stored.key)
-    size, data = 0, None
-    if new is not None:
-        size = values.size_of_item(new)
-        if size > limits.ITEM_BYTES_MAX.value:
-            raise messages.item_too_large()
-        data = values.encode(new, size)
+    """Put `new`, of `size` bytes, in the place of `old`, or delete where it is None; what it cost."""
     cost = Cost(rules.write_units(max(size, stored.size)))
     if old == new:
         return cost
+    place: Key = (*state.ITEMS, table.key, *stored.key)
+    data = values.encode(new, size) if new is not None else None
     if data is None:
         tx.delete(place)
     else:

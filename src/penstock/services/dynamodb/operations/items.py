@@ -25,12 +25,13 @@ Members = Mapping[str, Any]
 
 @dataclass(slots=True)
 class Outcome:
-    """A write that is decided: what was there, what will be."""
+    """A write that is decided: what was there, what will be and its size."""
 
     table: Table
     stored: Stored
     old: Item | None
     new: Item | None
+    size: int = 0
 
 
 @dataclass(slots=True)
@@ -39,6 +40,7 @@ class Write:
 
     make        the item that is to be, of the table, the item's key and what is there
     is_whole    whether `given` is a whole item; else it is a key
+    size        of a whole item, where it is known
     """
 
     scope: Scope
@@ -49,6 +51,7 @@ class Write:
     shows_item: bool = False
     is_whole: bool = False
     is_check: bool = False
+    size: int = 0
 
     def decide(self, tx: ReadTransaction) -> Outcome:
         """Raises ConditionalCheckFailedException, ValidationException, ResourceNotFoundException."""
@@ -62,7 +65,13 @@ class Write:
         old = stored.item
         if self.condition is not None and not holds(self.condition, old or {}):
             raise messages.condition_failed(old if self.shows_item else None)
-        return Outcome(table, stored, old, old if self.is_check else self.make(table, key, old))
+        new = old if self.is_check else self.make(table, key, old)
+        if new is None or new is old:
+            return Outcome(table, stored, old, new, stored.size if new is not None else 0)
+        size = self.size or size_of_item(new)
+        if size > limits.ITEM_BYTES_MAX.value:
+            raise messages.item_too_large(is_update=not self.is_whole)
+        return Outcome(table, stored, old, new, size)
 
     def repeated(self, tx: ReadTransaction) -> Outcome:
         """What is there now, for a transaction that was carried out before."""
@@ -71,7 +80,8 @@ class Write:
         return Outcome(table, stored, stored.item, stored.item)
 
     def carry_out(self, tx: Transaction, outcome: Outcome, *, now_ms: int) -> Cost:
-        return changes.apply(tx, self.scope, outcome.table, outcome.stored, outcome.old, outcome.new, now_ms=now_ms)
+        stored, old, new = outcome.stored, outcome.old, outcome.new
+        return changes.apply(tx, self.scope, outcome.table, stored, old, new, size=outcome.size, now_ms=now_ms)
 
 
 def put_of(ctx: Context, req: Members) -> Write:
@@ -79,9 +89,10 @@ def put_of(ctx: Context, req: Members) -> Write:
     scope, name = table_of(ctx, req["TableName"])
     item = rules.normal_item(req["Item"])
     condition = _condition(req)
-    if size_of_item(item) > limits.ITEM_BYTES_MAX.value:
+    size = size_of_item(item)
+    if size > limits.ITEM_BYTES_MAX.value:
         raise messages.item_too_large()
-    return Write(scope, name, item, condition, lambda table, key, old: item, _shows_item(req), is_whole=True)
+    return Write(scope, name, item, condition, lambda table, key, old: item, _shows_item(req), is_whole=True, size=size)
 
 
 def delete_of(ctx: Context, req: Members) -> Write:
@@ -138,8 +149,6 @@ def _updated(table: Table, key: Item, old: Item | None, update: Update | None) -
         new = {**key, **new}
     if table.indexes:
         _check_index_update(table, update, new)
-    if size_of_item(new) > limits.ITEM_BYTES_MAX.value:
-        raise messages.item_too_large(is_update=True)
     return new
 
 

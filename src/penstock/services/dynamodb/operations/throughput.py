@@ -1,4 +1,4 @@
-"""Provisioned throughput, held to when it is asked for (Platform.volatile["dynamodb.enforce_limits"]).
+"""Provisioned throughput, held to on a node with AWS's limits (Platform.limits).
 
 Each table and index has a bucket that fills by its units a second and holds 300 seconds' worth, as AWS's burst does.
 Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/burst-adaptive-capacity.html
@@ -11,7 +11,6 @@ from penstock.services.dynamodb import messages
 from penstock.services.dynamodb.rules import Cost
 from penstock.services.dynamodb.state import Table
 
-SWITCH = "dynamodb.enforce_limits"
 BURST_S = 300
 _BUCKETS = "dynamodb.buckets"
 
@@ -34,13 +33,9 @@ class _Buckets:
     of: dict[tuple[str, str], _Bucket] = field(default_factory=dict)
 
 
-def is_enforced(ctx: Context) -> bool:
-    return bool(ctx.platform.volatile.get(SWITCH))
-
-
 def check(ctx: Context, table: Table, *, is_read: bool = False) -> None:
     """Raises ProvisionedThroughputExceededException where the table's bucket is empty."""
-    if not ctx.platform.volatile.get(SWITCH) or table.billing != "PROVISIONED":
+    if ctx.platform.limits != "aws" or table.billing != "PROVISIONED":
         return
     now_ms = ctx.clock.now_ms()
     for key, rate in _rates(table, is_read=is_read).items():
@@ -50,7 +45,7 @@ def check(ctx: Context, table: Table, *, is_read: bool = False) -> None:
 
 def use(ctx: Context, table: Table, *, read: Cost | None = None, write: Cost | None = None) -> None:
     """Take what a read or a write cost out of the buckets."""
-    if not ctx.platform.volatile.get(SWITCH) or table.billing != "PROVISIONED":
+    if ctx.platform.limits != "aws" or table.billing != "PROVISIONED":
         return
     for cost, is_read in ((read, True), (write, False)):
         if cost is None:
