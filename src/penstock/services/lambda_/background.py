@@ -17,7 +17,7 @@ from penstock.kernel.errors import ServiceError, Unavailable
 from penstock.kernel.scope import Scope
 from penstock.services.lambda_ import events, limits, messages, state
 from penstock.services.lambda_.events import Ending
-from penstock.services.lambda_.operations import invocations, packages, specs
+from penstock.services.lambda_.operations import invocations, metrics, packages, specs
 from penstock.services.lambda_.operations.durable_runs import forget, run_durable_executions, wake
 from penstock.services.lambda_.operations.log_shipper import LogShipper
 from penstock.services.lambda_.operations.metering import meter_of
@@ -277,6 +277,7 @@ class _EventRunner:
             await step.end(Ending("EventAgeExceeded", 500 if not event.throttles else 429, event.failures))
         elif invocations.is_recursive(function, event.trace_id, named):
             log.warning("recursive loop stopped function=%s id=%s", name, event.request_id)
+            step.count("RecursiveInvocationsDropped")
             await step.end(Ending("RecursiveInvocation", 400, event.failures))
         elif version.state == "Pending":
             await step.put_back(event, now_ms + _PENDING_DELAY_MS)
@@ -319,6 +320,7 @@ class _Step:
         """Whether the function has run; False where it was throttled or couldn't."""
         event = self._event
         invocation = Invocation(event.request_id, event.payload, event.invoked_arn, event.trace_id, is_paced=False)
+        self.count("AsyncEventAge", self._ctx.clock.now_ms() - event.sent_ms)
         try:
             outcome = await invocations.run(self._ctx, self._scope, self._function, self._version, invocation)
         except Throttled:
@@ -332,6 +334,10 @@ class _Step:
             await self._on_outcome(outcome)
             return True
         return False
+
+    def count(self, metric: str, value: float = 1.0) -> None:
+        subject = metrics.subject_of(self._scope, self._name, self._event.qualifier, self._version.version)
+        meter_of(self._ctx.platform).metrics.count(subject, metric, value)
 
     async def _on_outcome(self, outcome: Outcome) -> None:
         """A function error is tried again after one minute, then after two; a success is the end.
@@ -383,6 +389,8 @@ class _Step:
                     outbox.add(tx, state.DELIVER, payload, due_ms=now_ms, id=f"{unique}/{number}")
 
         await self._ctx.store.transact(finish)
+        if not ending.is_success:
+            self.count("AsyncEventsDropped")
 
     def _deliveries(self, ending: Ending, now_ms: int, unique: str) -> list[dict[str, object]]:
         """To the destination of that condition, and a failure to the dead-letter target as well."""
@@ -392,6 +400,7 @@ class _Step:
             "region": self._scope.region,
             "role": version.role,
             "function": self._name,
+            "qualifier": event.qualifier,
         }
         found: list[dict[str, object]] = []
         target = (config.on_success if ending.is_success else config.on_failure) if config else ""
@@ -424,6 +433,9 @@ async def deliver(ctx: Context, intent: Intent) -> None:
     try:
         await ctx.call(service, operation, params, as_=role_principal(told["role"], told["function"]), scope=scope)
     except ServiceError as error:
+        metric = "DeadLetterErrors" if told.get("attributes") else "DestinationDeliveryFailures"
+        subject = metrics.subject_of(ctx.scope, told["function"], told.get("qualifier") or "")
+        meter_of(ctx.platform).metrics.count(subject, metric)
         is_passing = error.status >= 500 or error.status == 429 or "Throttl" in error.code
         if is_passing and error.status != 501 and intent.attempt < limits.DELIVERY_ATTEMPTS_MAX:
             raise

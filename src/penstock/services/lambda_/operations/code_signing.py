@@ -170,12 +170,11 @@ def find(tx: ReadTransaction, config_arn: str) -> CodeSigningConfig | None:
     return _CONFIG.find(tx.get(state.room(scope, "code-signing", at.resource.rpartition(":")[2])))
 
 
-def check(tx: ReadTransaction, name: str, config_arn: str) -> bool:
-    """Whether a package that is deployed now is to be warned of. Raises CodeVerificationFailedException."""
+def check(tx: ReadTransaction, name: str, config_arn: str) -> None:
+    """Raises CodeVerificationFailedException where a package that is deployed now must be signed."""
     config = find(tx, config_arn) if config_arn else None
     if config is not None and config.policy == "Enforce":
         raise messages.code_not_signed(name)
-    return config is not None
 
 
 def _get_function(tx: ReadTransaction, named: Named) -> Function:

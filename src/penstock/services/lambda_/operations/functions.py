@@ -10,7 +10,15 @@ from penstock.kernel import arn
 from penstock.kernel.errors import ServiceError
 from penstock.kernel.scope import Scope, root_principal, service_principal
 from penstock.services.lambda_ import limits, messages, rules, state
-from penstock.services.lambda_.operations import code_signing, durable_records, layer_permissions, layers, packages
+from penstock.services.lambda_.operations import (
+    code_signing,
+    durable_records,
+    layer_permissions,
+    layers,
+    metrics,
+    packages,
+)
+from penstock.services.lambda_.operations.metering import meter_of
 from penstock.services.lambda_.rules import Named
 from penstock.services.lambda_.state import LATEST, Function, Package, Policy, Version
 from penstock.storage import outbox
@@ -27,13 +35,13 @@ async def create_function(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     package = await packages.receive(ctx, req["Code"], operation="CreateFunction")
     version = new_version(ctx, named.name, package, req)
     now_ms, published_ids = ctx.clock.now_ms(), new_ids(ctx)
+    signing_arn = req.get("CodeSigningConfigArn") or ""
 
     def create(tx: Transaction) -> Version:
         _check_absent(tx, named)
         packages.check_storage(tx, named.scope, package.size)
         version.layers = layers.uses(tx, req.get("Layers") or (), named.scope.region)
         layers.check_size(version)
-        signing_arn = req.get("CodeSigningConfigArn") or ""
         if signing_arn and code_signing.find(tx, signing_arn) is None:
             raise messages.no_code_signing_config(signing_arn)
         code_signing.check(tx, named.name, signing_arn)
@@ -50,7 +58,15 @@ async def create_function(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     except ServiceError:
         await ctx.blobs.delete(package.blob_id)
         raise
+    warn_of_signature(ctx, named, signing_arn)
     return rules.configuration(named.scope, created)
+
+
+def warn_of_signature(ctx: Context, named: Named, signing_arn: str) -> None:
+    """Code that went in although its signature couldn't be checked is counted."""
+    if signing_arn:
+        subject = metrics.subject_of(named.scope, named.name)
+        meter_of(ctx.platform).metrics.count(subject, "SignatureValidationErrors")
 
 
 def _check_absent(tx: ReadTransaction, named: Named) -> None:

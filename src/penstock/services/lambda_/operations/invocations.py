@@ -11,7 +11,7 @@ from penstock.kernel.errors import Unavailable
 from penstock.kernel.scope import Scope
 from penstock.kernel.streams import ByteStream, StreamTooLong
 from penstock.services.lambda_ import limits, messages, rules, state
-from penstock.services.lambda_.operations import durable_messages, durable_starts, functions, queueing, specs
+from penstock.services.lambda_.operations import durable_messages, durable_starts, functions, metrics, queueing, specs
 from penstock.services.lambda_.operations.durable_starts import DurableOutcome
 from penstock.services.lambda_.operations.metering import meter_of
 from penstock.services.lambda_.rules import Named
@@ -77,6 +77,8 @@ async def prepared(
     durable_starts.check_invocable(named, version, name)
     trace_id = _traced(ctx, named)
     if is_recursive(function, trace_id, named):
+        subject = metrics.subject_of(named.scope, named.name, named.qualifier, version.version)
+        meter_of(ctx.platform).metrics.count(subject, "RecursiveInvocationsDropped")
         raise messages.recursive_loop()
     if version.durable is not None:
         if stream is not None:
@@ -122,6 +124,8 @@ async def _run_later(
     now_ms = ctx.clock.now_ms()
     event = Event(ctx.request.request_id, named.qualifier, named.arn, now_ms, trace_id, payload or b"{}")
     await queueing.enqueue(ctx, named.scope, named.name, event)
+    subject = metrics.subject_of(named.scope, named.name, named.qualifier)
+    meter_of(ctx.platform).metrics.count(subject, "AsyncEventsReceived")
     return ""
 
 
@@ -182,16 +186,20 @@ async def run_environment(
     if pool is None:
         raise Unavailable("this node runs no functions")
     meter = meter_of(ctx.platform)
-    spec = await specs.prepare(ctx, scope, version, reserved=function.reserved_concurrency)
+    subject = metrics.subject_of_version(scope, version, invocation.invoked_arn)
+    reserved = function.reserved_concurrency
+    spec = await specs.prepare(ctx, scope, version, reserved=reserved)
     try:
-        if function.reserved_concurrency == 0:
+        if reserved == 0:
             raise Throttled(RESERVED_REASON)
-        with ctx.clock.busy():
+        with ctx.clock.busy(), meter.metrics.running(subject, is_reserved=reserved is not None) as minute_s:
             outcome = await pool.invoke(spec, invocation)
     except Throttled:
         meter.on_throttle(scope, version)
+        meter.metrics.count(subject, "Throttles")
         raise
     meter.on_outcome(scope, version, outcome)
+    meter.metrics.on_outcome(subject, minute_s, outcome)
     return outcome
 
 

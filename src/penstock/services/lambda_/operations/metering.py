@@ -1,4 +1,4 @@
-"""What was run, counted in memory and written soon after: daily counters per function.
+"""What was run, counted in memory and written soon after: daily counters per function, and CloudWatch's metrics.
 
 A crash may lose the last second's counts; AWS's bill is late as well.
 """
@@ -8,8 +8,11 @@ from penstock.framework.context import Platform
 from penstock.framework.wakeups import Wakeup
 from penstock.kernel.scope import Scope
 from penstock.kernel.units import MIB
-from penstock.services.lambda_ import rules, state
+from penstock.services.lambda_ import limits, rules, state
+from penstock.services.lambda_.operations import metrics
+from penstock.services.lambda_.operations.source_metrics import source_metrics_of
 from penstock.services.lambda_.state import Usage, Version
+from penstock.storage.metrics import roll
 from penstock.storage.transactions import Transaction
 
 FREE_EPHEMERAL_MB = 512
@@ -24,7 +27,14 @@ class Meter:
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
         self._counts: dict[_Key, Usage] = {}
+        self._rolled_ms = 0
         self.wakeup = Wakeup()
+        self.metrics = metrics.Metrics(platform.clock, self.wakeup)
+        source_metrics_of(platform).listeners.append(self._on_source)
+
+    def _on_source(self, metric: str, scope: Scope, id: str, function: str, value: float) -> None:
+        if metric == "IteratorAge":
+            self.metrics.count(metrics.subject_of(scope, function), metric, value)
 
     def on_outcome(self, scope: Scope, version: Version, outcome: Outcome) -> None:
         counts = self._of(scope, version)
@@ -52,24 +62,32 @@ class Meter:
 
     @property
     def is_empty(self) -> bool:
-        return not self._counts
+        return not self._counts and self.metrics.is_empty
 
     async def flush(self) -> None:
         """Write what was counted; on Unavailable it is kept for the next time."""
         counts, self._counts = self._counts, {}
-        if not counts:
+        minutes = self.metrics.take()
+        if not counts and not minutes:
             return
+        now_ms = self._platform.clock.now_ms()
+        is_time_to_roll = now_ms >= self._rolled_ms + limits.METRICS_ROLLED_MS
 
         def write(tx: Transaction) -> None:
             for (scope, day, name, architecture), more in counts.items():
                 state.add_usage(tx, scope, day, name, architecture, more)
+            metrics.write(tx, minutes)
+            if is_time_to_roll:
+                roll(tx, now_s=now_ms // 1000)
 
         try:
             await self._platform.store.transact(write)
         except Exception:
             for key, more in counts.items():
                 self._counts[key] = _sum(more, self._counts.get(key))
+            self.metrics.give_back(minutes)
             raise
+        self._rolled_ms = now_ms if is_time_to_roll else self._rolled_ms
 
 
 def _sum(first: Usage, second: Usage | None) -> Usage:

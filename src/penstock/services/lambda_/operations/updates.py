@@ -35,10 +35,13 @@ async def update_function_code(ctx: Context, req: dict[str, Any]) -> dict[str, A
         layers.check_size(version)
 
     try:
-        return await _update(ctx, named, req, change)
+        answer = await _update(ctx, named, req, change)
     except ServiceError:
         await ctx.blobs.delete(package.blob_id)
         raise
+    function = await ctx.store.read(lambda tx: state.find_function(tx, named.scope, named.name))
+    functions.warn_of_signature(ctx, named, function.code_signing_arn if function else "")
+    return answer
 
 
 @operation
