@@ -1,4 +1,4 @@
-"""HTTP/1.1 on asyncio: connections in, requests to a handler, answers out.
+"""HTTP on asyncio: connections in, requests to a handler, answers out.
 
 One connection serves its requests in order, so pipelining is safe. A waiting handler costs a task and no timer:
 deadlines are swept once a second for all connections (`sweep_s`).
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import httptools
 
+from penstock.gateway.http2 import PREFACE, Http2Connection
 from penstock.gateway.http_answers import Answer, send
 from penstock.kernel.streams import ByteStream, stream_of
 from penstock.kernel.units import KIB
@@ -60,7 +61,7 @@ class HttpServer:
         self.handler = handler
         self.now_ms = now_ms
         self.limits = limits or HttpLimits()
-        self.connections: set[_Connection] = set()
+        self.connections: set[_Connection | Http2Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.is_draining = False
         self._server: asyncio.Server | None = None
@@ -199,6 +200,7 @@ class _Connection(asyncio.Protocol):
         self._incoming: _Exchange | None = None
         self._ready: deque[_Exchange] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._first: bytes | None = b""
         self._unparsed_bytes = 0
         self._plain_bytes = 0
         self._is_paused = False
@@ -234,6 +236,12 @@ class _Connection(asyncio.Protocol):
         return self._task is not None
 
     def data_received(self, data: bytes) -> None:
+        if self._first is not None:
+            data = self._first + data
+            if PREFACE.startswith(data[: len(PREFACE)]):
+                self._on_preface(data)
+                return
+            self._first = None
         if self._is_lingering or self._refusal is not None:
             return
         if self._plain_bytes:
@@ -257,6 +265,17 @@ class _Connection(asyncio.Protocol):
             self._refuse(431)
         if len(self._ready) >= self.server.limits.pipeline:
             self.pause_reading()
+
+    def _on_preface(self, data: bytes) -> None:
+        """Wait until it is whole; then the connection is HTTP/2's."""
+        self._first = data
+        if len(data) >= len(PREFACE):
+            self.server.connections.discard(self)
+            taken = Http2Connection(self.server, self.transport, self.loop, self.source_ip)
+            self.server.connections.add(taken)
+            self.transport.set_protocol(taken)
+            taken.begin()
+            taken.data_received(data[len(PREFACE) :])
 
     def _take_plain(self, data: bytes) -> bytes:
         """A body of known length needs no parser, which would copy it: what comes is fed on as it is.

@@ -16,7 +16,7 @@ from penstock.kernel.units import MIB
 from penstock.protocol.messages import HttpResponse
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
-_BODILESS = (204, 304)
+BODILESS = (204, 304)
 _SENDFILE_BYTES = 4 * MIB
 _AT_ONCE_BYTES = MIB // 4
 _STALL_MS = 20
@@ -44,11 +44,11 @@ class Answer:
     ) -> None:
         self.status = response.status
         self.body = response.body
-        self.has_body = not is_head and response.status not in _BODILESS
+        self.has_body = not is_head and response.status not in BODILESS
         names = {name.lower() for name, _ in response.headers}
         lines = [f"{name}: {_clean(value)}\r\n" for name, value in response.headers]
         self.is_chunked = False
-        if response.status not in _BODILESS and "content-length" not in names:
+        if response.status not in BODILESS and "content-length" not in names:
             length = len(self.body) if isinstance(self.body, bytes) else self.body.length
             if length is not None:
                 lines.append(f"content-length: {length}\r\n")
@@ -58,7 +58,7 @@ class Answer:
                 self.is_chunked = True
                 lines.append("transfer-encoding: chunked\r\n")
         if "date" not in names:
-            lines.append(f"date: {_http_date(now_ms // 1000)}\r\n")
+            lines.append(f"date: {http_date(now_ms // 1000)}\r\n")
         if not keep_alive:
             lines.append("connection: close\r\n")
         elif is_http10:
@@ -199,7 +199,7 @@ def _push(source: int, target: int, offset: int, end: int, *, stalls: int) -> in
 
 
 @lru_cache(maxsize=4)
-def _http_date(now_s: int) -> str:
+def http_date(now_s: int) -> str:
     return formatdate(now_s, usegmt=True)
 
 
