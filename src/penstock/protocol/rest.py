@@ -5,7 +5,7 @@ Source: https://smithy.io/2.0/spec/http-bindings.html
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -62,8 +62,12 @@ def binding_of(shape: Shape) -> Binding:
     )
 
 
+Mend = Callable[[dict[str, Any], str, str, Shape, str], None]
+"""Given (members found, member, wire name, shape, value) where a value is of the wrong kind: mend it or raise."""
+
+
 def parse_outside(
-    operation: OperationModel, request: HttpRequest, path_labels: Mapping[str, str]
+    operation: OperationModel, request: HttpRequest, path_labels: Mapping[str, str], mend: Mend | None = None
 ) -> tuple[dict[str, Any], Binding | None]:
     """The members outside the body, and how the rest travels. Raises MalformedXml for a value of the wrong kind."""
     if operation.input is None:
@@ -74,12 +78,18 @@ def parse_outside(
         if wire_name in path_labels:
             found[name] = _parse_text(shape, path_labels[wire_name], timestamps.ISO8601)
     if request.query and (binding.query or binding.query_maps):
-        _parse_query(operation, binding, request.query, found)
+        _parse_query(operation, binding, request.query, found, mend)
     headers = request.headers
     for name, wire_name, shape in binding.headers:
         value = headers.get(wire_name)
-        if value is not None:
+        if value is None:
+            continue
+        try:
             found[name] = _parse_header(shape, value)
+        except MalformedXml:
+            if mend is None:
+                raise
+            mend(found, name, wire_name, shape, value)
     for name, prefix, _ in binding.header_maps:
         values = {key[len(prefix) :]: value for key, value in headers.items() if key.startswith(prefix)}
         if values:
@@ -87,7 +97,9 @@ def parse_outside(
     return found, binding
 
 
-def _parse_query(operation: OperationModel, binding: Binding, query: str, found: dict[str, Any]) -> None:
+def _parse_query(
+    operation: OperationModel, binding: Binding, query: str, found: dict[str, Any], mend: Mend | None
+) -> None:
     pairs: dict[str, list[str]] = {}
     for key, value in parse_qsl(query, keep_blank_values=True):
         pairs.setdefault(key, []).append(value)
@@ -95,10 +107,15 @@ def _parse_query(operation: OperationModel, binding: Binding, query: str, found:
         values = pairs.get(wire_name)
         if values is None:
             continue
-        if shape.type == "list":
-            found[name] = [_parse_text(shape.element, value, timestamps.ISO8601) for value in values]
-        else:
-            found[name] = _parse_text(shape, values[0], timestamps.ISO8601)
+        try:
+            if shape.type == "list":
+                found[name] = [_parse_text(shape.element, value, timestamps.ISO8601) for value in values]
+            else:
+                found[name] = _parse_text(shape, values[0], timestamps.ISO8601)
+        except MalformedXml:
+            if mend is None:
+                raise
+            mend(found, name, wire_name, shape, values[0])
     for name, _, shape in binding.query_maps:
         constants = {item.partition("=")[0] for item in operation.uri.partition("?")[2].split("&")}
         bound = constants.union(wire_name for _, wire_name, _ in binding.query)

@@ -51,7 +51,7 @@ class RestXmlCodec:
         self, operation: OperationModel, request: HttpRequest, path_labels: Mapping[str, str]
     ) -> dict[str, Any]:
         try:
-            members, binding = rest.parse_outside(operation, request, path_labels)
+            members, binding = rest.parse_outside(operation, request, path_labels, _mend)
         except MalformedXml as error:
             raise ServiceError("InvalidArgument", f"Argument is not valid: {error}") from None
         if binding is not None and binding.payload is not None:
@@ -96,6 +96,28 @@ class RestXmlCodec:
         out.append(f"<RequestId>{request_id}</RequestId><HostId>{_host_id(request_id)}</HostId></Error>")
         headers.append(("Content-Type", "application/xml"))
         return HttpResponse(status, headers, _encoded(out))
+
+
+def _mend(found: dict[str, Any], name: str, wire_name: str, shape: Shape, value: str) -> None:
+    """S3 ignores a condition whose date it can't read, and keeps an Expires that is none. Raises InvalidArgument."""
+    fields = {"ArgumentName": wire_name, "ArgumentValue": value}
+    if shape.type == "timestamp":
+        if name in _KEPT_AS_TEXT:
+            found[name] = value
+        elif "-if-" not in f"-{wire_name}":
+            text = f"The {wire_name} header must be a date in ISO 8601 format"
+            raise ServiceError("InvalidArgument", text, fields=fields)
+        return
+    if wire_name == "partNumber":
+        raise ServiceError("InvalidArgument", _WRONG_PART_NUMBER, fields=fields)
+    if shape.type in ("integer", "long"):
+        text = f"Provided {wire_name} not an integer or within integer range"
+        raise ServiceError("InvalidArgument", text, fields=fields)
+    raise ServiceError("InvalidArgument", f"Argument is not valid: {value}", fields=fields)
+
+
+_KEPT_AS_TEXT = ("Expires", "ResponseExpires")
+_WRONG_PART_NUMBER = "Part number must be an integer between 1 and 10000, inclusive"
 
 
 def _request_ids(request_id: str) -> list[tuple[str, str]]:

@@ -3,6 +3,9 @@
 Source: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from penstock.kernel.errors import ServiceError
 
 
@@ -10,8 +13,9 @@ def no_such_bucket(name: str) -> ServiceError:
     return ServiceError("NoSuchBucket", "The specified bucket does not exist", status=404, fields={"BucketName": name})
 
 
-def no_such_key(key: str) -> ServiceError:
-    return ServiceError("NoSuchKey", "The specified key does not exist.", status=404, fields={"Key": key})
+def no_such_key(key: str, headers: Mapping[str, str] | None = None) -> ServiceError:
+    fields: dict[str, Any] = {"Key": key, **({"headers": headers} if headers else {})}
+    return ServiceError("NoSuchKey", "The specified key does not exist.", status=404, fields=fields)
 
 
 def no_such_version(key: str, version_id: str) -> ServiceError:
@@ -27,18 +31,19 @@ def no_such_upload(upload_id: str) -> ServiceError:
     return ServiceError("NoSuchUpload", text, status=404, fields={"UploadId": upload_id})
 
 
-def not_found() -> ServiceError:
+def not_found(headers: Any = None) -> ServiceError:
     """What HEAD answers: it has no body, so SDKs see the status as the code."""
-    return ServiceError("404", "Not Found", status=404)
+    return ServiceError("404", "Not Found", status=404, fields={"headers": headers} if headers else {})
 
 
-def not_modified() -> ServiceError:
-    return ServiceError("304", "Not Modified", status=304)
+def not_modified(headers: Mapping[str, str]) -> ServiceError:
+    return ServiceError("304", "Not Modified", status=304, fields={"headers": headers})
 
 
-def marker_not_allowed(version_id: str) -> ServiceError:
+def marker_not_allowed(headers: Mapping[str, str]) -> ServiceError:
     text = "The specified method is not allowed against this resource."
-    return ServiceError("MethodNotAllowed", text, status=405, fields={"Method": "GET", "VersionId": version_id})
+    fields = {"Method": "GET", "ResourceType": "DeleteMarker", "headers": {"Allow": "DELETE", **headers}}
+    return ServiceError("MethodNotAllowed", text, status=405, fields=fields)
 
 
 def precondition_failed(condition: str) -> ServiceError:
@@ -89,6 +94,12 @@ def location_mismatch(region: str) -> ServiceError:
         f"The {region} location constraint is incompatible for the region specific endpoint this request was sent to."
     )
     return ServiceError("IllegalLocationConstraintException", text, status=400)
+
+
+def bad_md5(expected: str, calculated: str) -> ServiceError:
+    text = "The Content-MD5 you specified did not match what we received."
+    fields = {"ExpectedDigest": expected, "CalculatedDigest": calculated}
+    return ServiceError("BadDigest", text, status=400, fields=fields)
 
 
 def bad_digest(what: str) -> ServiceError:
@@ -192,9 +203,14 @@ def key_too_long(size: int, size_max: int) -> ServiceError:
     return ServiceError("KeyTooLongError", "Your key is too long", status=400, fields=fields)
 
 
-def metadata_too_large() -> ServiceError:
+def metadata_too_large(size: int, size_max: int) -> ServiceError:
     text = "Your metadata headers exceed the maximum allowed metadata size"
-    return ServiceError("MetadataTooLarge", text, status=400)
+    fields = {"Size": str(size), "MaxSizeAllowed": str(size_max)}
+    return ServiceError("MetadataTooLarge", text, status=400, fields=fields)
+
+
+def too_many_tags(count_max: int) -> ServiceError:
+    return ServiceError("BadRequest", f"Object tags cannot be greater than {count_max}", status=400)
 
 
 def invalid_tag(text: str) -> ServiceError:
@@ -289,3 +305,12 @@ def size_differs(stated: int, computed: int) -> ServiceError:
 def no_directory_buckets() -> ServiceError:
     text = "Directory buckets (S3 Express One Zone) are not implemented here; use a general purpose bucket."
     return ServiceError("NotImplemented", text, status=501)
+
+
+def wrong_customer_key() -> ServiceError:
+    text = "Requests specifying Server Side Encryption with Customer provided keys must provide the correct secret key."
+    return ServiceError("AccessDenied", text, status=403)
+
+
+def no_overrides_for_anonymous() -> ServiceError:
+    return invalid_request("Request specific response headers cannot be used for anonymous GET requests.")

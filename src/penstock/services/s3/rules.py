@@ -3,14 +3,19 @@
 import hashlib
 import re
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
+from penstock.kernel.errors import ServiceError
 from penstock.services.s3 import limits, messages
 from penstock.services.s3.state import Version
 
-_BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_BUCKET_NAME = re.compile(r"(?=.{3,63}$)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
+_RESERVED_HEADS = ("xn--", "sthree-", "amzn-s3-demo-")
+_RESERVED_TAILS = ("-s3alias", "--ol-s3", ".mrap", "--table-s3")
 _IP_ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
+_VERSION_ID = re.compile(r"[0-9a-f]{32}|null")
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _HIGHEST = "\U0010ffff"
 
@@ -50,8 +55,8 @@ RESPONSE_OVERRIDES = (
 
 def check_bucket_name(name: str) -> None:
     """Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html"""
-    is_valid = _BUCKET_NAME.fullmatch(name) and ".." not in name and not _IP_ADDRESS.fullmatch(name)
-    if not is_valid or name.startswith("xn--") or name.endswith("-s3alias"):
+    is_valid = _BUCKET_NAME.fullmatch(name) and not _IP_ADDRESS.fullmatch(name)
+    if not is_valid or name.startswith(_RESERVED_HEADS) or name.endswith(_RESERVED_TAILS):
         raise messages.invalid_bucket_name(name)
 
 
@@ -62,8 +67,38 @@ def check_key(key: str) -> None:
 
 
 def check_metadata(metadata: dict[str, str]) -> None:
-    if sum(len(name) + len(value.encode()) for name, value in metadata.items()) > limits.METADATA_BYTES_MAX.value:
-        raise messages.metadata_too_large()
+    size = sum(len(name) + len(value.encode()) for name, value in metadata.items())
+    if size > limits.METADATA_BYTES_MAX.value:
+        raise messages.metadata_too_large(size, limits.METADATA_BYTES_MAX.value)
+
+
+def check_version_id(version_id: str | None) -> None:
+    """Raises InvalidArgument (400) for what can't be a version's id."""
+    if version_id is None:
+        return
+    if not version_id:
+        raise messages.invalid_argument("Version id cannot be the empty string", "versionId", "")
+    if not _VERSION_ID.fullmatch(version_id):
+        raise messages.invalid_argument("Invalid version id specified", "versionId", version_id)
+
+
+def marker_headers(marker: Version) -> dict[str, str]:
+    """What an answer says of a delete marker that it met."""
+    return {
+        "x-amz-delete-marker": "true",
+        "x-amz-version-id": marker.version_id,
+        "Last-Modified": http_date(marker.modified_ms),
+    }
+
+
+def http_date(time_ms: int) -> str:
+    return format_datetime(when(time_ms), usegmt=True)
+
+
+def check_encoding(req: dict[str, Any]) -> None:
+    if req.get("EncodingType") not in (None, "", "url"):
+        text = "Invalid Encoding Method specified in Request"
+        raise messages.invalid_argument(text, "encoding-type", req["EncodingType"])
 
 
 def stored_headers(req: dict[str, Any]) -> dict[str, str]:
@@ -114,9 +149,13 @@ def check_read_conditions(version: Version, req: dict[str, Any], prefix: str = "
         raise messages.precondition_failed("If-Unmodified-Since")
     if (etag := req.get(prefix + "IfNoneMatch")) is not None:
         if matches(etag, version.etag):
-            raise messages.precondition_failed("If-None-Match") if prefix else messages.not_modified()
+            raise messages.precondition_failed("If-None-Match") if prefix else _not_modified(version)
     elif (since := req.get(prefix + "IfModifiedSince")) is not None and modified <= _seconds(since):
-        raise messages.precondition_failed("If-Modified-Since") if prefix else messages.not_modified()
+        raise messages.precondition_failed("If-Modified-Since") if prefix else _not_modified(version)
+
+
+def _not_modified(version: Version) -> ServiceError:
+    return messages.not_modified({"ETag": f'"{version.etag}"', "Last-Modified": http_date(version.modified_ms)})
 
 
 def check_write_conditions(current: Version | None, req: dict[str, Any]) -> None:
@@ -183,7 +222,7 @@ def checked_tags(tag_set: list[dict[str, str]], count_max: int) -> dict[str, str
     if len(tags) != len(tag_set):
         raise messages.invalid_tag("Cannot provide multiple Tags with the same key")
     if len(tags) > count_max:
-        raise messages.invalid_request(f"Object tags cannot be greater than {count_max}")
+        raise messages.too_many_tags(count_max)
     for key, value in tags.items():
         if not 1 <= len(key) <= 128:
             raise messages.invalid_tag("The TagKey you have provided is invalid")

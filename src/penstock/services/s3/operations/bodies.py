@@ -118,11 +118,11 @@ def checksum_algorithm(req: dict[str, Any]) -> str:
 
 
 def _verify(req: dict[str, Any], stream: ByteStream, content: Content, md5: bytes) -> None:
-    if content_md5 := req.get("ContentMD5"):
+    if (content_md5 := req.get("ContentMD5")) is not None:
         if _decoded(content_md5, 16) is None:
             raise messages.invalid_digest(content_md5)
         if _decoded(content_md5, 16) != md5:
-            raise messages.bad_digest("Content-MD5")
+            raise messages.bad_md5(content_md5, base64.b64encode(md5).decode())
     trailers: dict[str, str] = getattr(stream, "trailers", None) or {}
     for member, computed in content.checksums.items():
         algorithm = member.removeprefix("Checksum")

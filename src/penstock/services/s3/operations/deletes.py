@@ -25,6 +25,7 @@ async def delete_object(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
 def _delete(tx: Transaction, ctx: Context, bucket: Bucket, req: dict[str, Any], now_ms: int) -> dict[str, Any]:
     """Delete a named version, or put a delete marker, or remove an object that has no versions."""
     key, version_id = req["Key"], req.get("VersionId")
+    rules.check_version_id(version_id)
     version = state.find_version(tx, bucket.name, key, version_id)
     rules.check_delete_conditions(version, req)
     if version_id is not None:

@@ -148,7 +148,7 @@ def check_reader(version: Version, req: dict[str, Any], prefix: str = "") -> byt
             "The correct parameters must be provided to retrieve the object."
         )
     if not hmac.compare_digest(str(req[f"{prefix}SSECustomerKeyMD5"]), kept):
-        raise messages.access_denied()
+        raise messages.wrong_customer_key()
     return key
 
 

@@ -78,7 +78,7 @@ def _common_prefix(name: str, prefix: str, delimiter: str) -> str:
 
 @operation
 async def list_objects_v2(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    count_max = _count_max(req)
+    count_max = count_of(req)
     token = req.get("ContinuationToken")
     after = _after_token(token) if token is not None else req.get("StartAfter") or ""
 
@@ -99,7 +99,7 @@ async def list_objects_v2(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
 
 @operation
 async def list_objects(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    count_max = _count_max(req)
+    count_max = count_of(req)
     marker = req.get("Marker") or ""
 
     def read(tx: ReadTransaction) -> tuple[Bucket, _Page]:
@@ -113,17 +113,24 @@ async def list_objects(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def _count_max(req: dict[str, Any]) -> int:
+def count_of(req: dict[str, Any]) -> int:
+    """How many entries a page may have. Raises InvalidArgument (400)."""
+    rules.check_encoding(req)
     count = int(req["MaxKeys"]) if req.get("MaxKeys") is not None else limits.PAGE_MAX.value
     if count < 0:
-        raise messages.invalid_argument("Argument maxKeys must be an integer between 0 and 2147483647")
+        raise messages.invalid_argument(
+            "Argument maxKeys must be an integer between 0 and 2147483647", "maxKeys", str(count)
+        )
     return min(count, limits.PAGE_MAX.value)
 
 
 def _after_token(token: str) -> str:
     try:
-        return base64.urlsafe_b64decode(token.encode()).decode()
-    except (binascii.Error, UnicodeDecodeError):
+        after = base64.b64decode(token.encode(), altchars=b"-_", validate=True).decode()
+        if after:
+            return after
+        raise ValueError(token)
+    except (binascii.Error, ValueError):
         text = "The continuation token provided is incorrect"
         raise messages.invalid_argument(text, "continuation-token", token) from None
 
@@ -159,5 +166,5 @@ def _entry(version: Version, req: dict[str, Any], shown: Bucket | None) -> dict[
         entry["ChecksumAlgorithm"] = [name.removeprefix("Checksum") for name in version.checksums]
         entry["ChecksumType"] = version.checksum_type
     if shown is not None:
-        entry["Owner"] = owner(shown.account_id)
+        entry["Owner"] = owner(version.owner or shown.account_id)
     return entry

@@ -116,6 +116,8 @@ def _type_of(version: Version) -> dict[str, str]:
 
 @operation
 async def get_object(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
+    if ctx.principal.kind == "anonymous" and any(req.get(f"Response{name}") for name in rules.RESPONSE_OVERRIDES):
+        raise messages.no_overrides_for_anonymous()
     now_ms = ctx.clock.now_ms()
 
     def read(tx: ReadTransaction) -> tuple[Bucket, Version, bytes, dict[str, str]]:
@@ -143,7 +145,7 @@ async def head_object(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
         bucket, version, expiration = await ctx.store.read(read)
     except ServiceError as error:
         if error.status == 404:
-            raise messages.not_found() from None
+            raise messages.not_found(error.fields.get("headers")) from None
         raise
     encryption.check_reader(version, req)
     return _answer(bucket, version, req, ctx.clock.now_ms())[0] | expiration
