@@ -186,20 +186,20 @@ async def run_environment(
     if pool is None:
         raise Unavailable("this node runs no functions")
     meter = meter_of(ctx.platform)
-    subject = metrics.subject_of_version(scope, version, invocation.invoked_arn)
     reserved = function.reserved_concurrency
     spec = await specs.prepare(ctx, scope, version, reserved=reserved)
+    told = meter.metrics.running(scope, version, invocation.invoked_arn, is_reserved=reserved is not None)
     try:
         if reserved == 0:
             raise Throttled(RESERVED_REASON)
-        with ctx.clock.busy(), meter.metrics.running(subject, is_reserved=reserved is not None) as minute_s:
+        with ctx.clock.busy(), told:
             outcome = await pool.invoke(spec, invocation)
+            told.on_outcome(outcome)
     except Throttled:
         meter.on_throttle(scope, version)
-        meter.metrics.count(subject, "Throttles")
+        told.on_throttle()
         raise
     meter.on_outcome(scope, version, outcome)
-    meter.metrics.on_outcome(subject, minute_s, outcome)
     return outcome
 
 

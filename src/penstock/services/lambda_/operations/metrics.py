@@ -5,9 +5,6 @@ all functions together.
 Source: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
 """
 
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 from penstock.engines.functions.ports import Outcome
@@ -44,80 +41,179 @@ def subject_of(scope: Scope, name: str, qualifier: str = "", version: str = "") 
 Minutes = dict[tuple[Subject, int], dict[str, Statistics]]
 
 
+class Tally:
+    """What one subject comes to in the minute that is now; plain counters, because every invocation goes through.
+
+    above    the wider subjects whose levels it counts towards
+    levels   how often so many were running when one more began
+    """
+
+    __slots__ = ("above", "durations", "errors", "levels", "minute_s", "running", "subject", "unreserved")
+
+    def __init__(self, subject: Subject, above: "list[Tally]") -> None:
+        self.subject = subject
+        self.above = above
+        self.running = self.unreserved = 0
+        self.clear(0)
+
+    def clear(self, minute_s: int) -> None:
+        self.minute_s = minute_s
+        self.errors = 0
+        self.durations: list[float] = []
+        self.levels: dict[tuple[str, int], int] = {}
+
+    def note(self, name: str, level: int) -> None:
+        key = (name, level)
+        self.levels[key] = self.levels.get(key, 0) + 1
+
+
 class Metrics:
     """Signals `wakeup` when there is something to write."""
 
     def __init__(self, clock: Clock, wakeup: Wakeup) -> None:
         self._clock = clock
         self._wakeup = wakeup
+        self._has_news = False
         self._minutes: Minutes = {}
-        self._running: Counter[Subject] = Counter()
-        self._unreserved: Counter[Scope] = Counter()
+        self._tallies: dict[Subject, Tally] = {}
+        self._known: dict[tuple[str, str], Tally] = {}
 
     @property
     def is_empty(self) -> bool:
-        return not self._minutes
+        return not self._has_news
 
     def count(self, subject: Subject, name: str, value: float = 1.0) -> None:
         """Note a value of the metric in the minute that is now."""
         self._add(subject, self._minute(), name, value)
 
-    @contextmanager
-    def running(self, subject: Subject, *, is_reserved: bool) -> Iterator[int]:
-        """While an invocation runs; gives the minute in which it began, to which its numbers belong."""
-        minute_s = self._minute()
-        levels = {subject, Subject(subject.scope, subject.name), Subject(subject.scope)}
-        if subject.executed:
-            levels.add(subject._replace(executed=""))
-        for level in levels:
-            self._running[level] += 1
-            self._add(level, minute_s, "ConcurrentExecutions", self._running[level])
-        if not is_reserved:
-            self._unreserved[subject.scope] += 1
-            of_all = Subject(subject.scope)
-            self._add(of_all, minute_s, "UnreservedConcurrentExecutions", self._unreserved[subject.scope])
-        try:
-            yield minute_s
-        finally:
-            for level in levels:
-                self._running[level] -= 1
-                if not self._running[level]:
-                    del self._running[level]
-            if not is_reserved:
-                self._unreserved[subject.scope] -= 1
+    def running(self, scope: Scope, version: Version, invoked_arn: str, *, is_reserved: bool) -> "Run":
+        """To be held while an invocation runs; it belongs to the minute in which it begins."""
+        tally = self._known.get((invoked_arn, version.version))
+        if tally is None:
+            tally = self._tally(subject_of_version(scope, version, invoked_arn))
+            self._known[invoked_arn, version.version] = tally
+        return Run(self, tally, self._minute(), is_reserved=is_reserved)
 
-    def on_outcome(self, subject: Subject, minute_s: int, outcome: Outcome) -> None:
-        """A function that ran, well or not. Errors and throttles are told as 0 too, so that averages are rates."""
-        self._add(subject, minute_s, "Invocations", 1)
-        self._add(subject, minute_s, "Errors", outcome.function_error is not None)
-        self._add(subject, minute_s, "Throttles", 0)
-        self._add(subject, minute_s, "Duration", outcome.duration_ms)
-        if outcome.is_provisioned:
-            self._add(subject, minute_s, "ProvisionedConcurrencyInvocations", 1)
+    def _tally(self, subject: Subject) -> Tally:
+        tally = self._tallies.get(subject)
+        if tally is None:
+            wider = [Subject(subject.scope), Subject(subject.scope, subject.name), subject._replace(executed="")]
+            above = [self._tally(one) for one in dict.fromkeys(wider) if subject.name and one != subject]
+            tally = self._tallies[subject] = Tally(subject, above)
+        return tally
+
+    def in_minute(self, tally: Tally, minute_s: int) -> bool:
+        """Whether the tally is of that minute; one of an earlier minute is put away and begun anew."""
+        if tally.minute_s < minute_s:
+            self._fold(tally)
+            tally.clear(minute_s)
+        return tally.minute_s == minute_s
+
+    def on_news(self) -> None:
+        if not self._has_news:
+            self._has_news = True
+            self._wakeup.signal()
 
     def _minute(self) -> int:
         now_ms = self._clock.now_ms()
         return (now_ms - now_ms % _MINUTE_MS) // 1000
 
-    def _add(self, subject: Subject, minute_s: int, name: str, value: float) -> None:
-        if not self._minutes:
-            self._wakeup.signal()
+    def _add(self, subject: Subject, minute_s: int, name: str, value: float, count: float = 1.0) -> None:
+        self.on_news()
         values = self._minutes.setdefault((subject, minute_s), {})
         known = values.get(name)
         if known is None:
             known = values[name] = Statistics()
-        known.add(value)
+        known.add(value, count)
+
+    def add_outcome(self, subject: Subject, minute_s: int, duration_ms: float, *, is_error: bool) -> None:
+        """One that began in an earlier minute."""
+        self._add_outcomes(subject, minute_s, [duration_ms], int(is_error))
+
+    def _add_outcomes(self, subject: Subject, minute_s: int, durations: list[float], errors: int) -> None:
+        """Errors and throttles are told as 0 too, so that their averages are rates."""
+        self._add(subject, minute_s, "Invocations", 1, len(durations))
+        self._add(subject, minute_s, "Throttles", 0, len(durations))
+        if errors:
+            self._add(subject, minute_s, "Errors", 1, errors)
+        if errors < len(durations):
+            self._add(subject, minute_s, "Errors", 0, len(durations) - errors)
+        for duration_ms in durations:
+            self._add(subject, minute_s, "Duration", duration_ms)
+
+    def _fold(self, tally: Tally) -> None:
+        for (name, level), times in tally.levels.items():
+            self._add(tally.subject, tally.minute_s, name, level, times)
+        if tally.durations:
+            self._add_outcomes(tally.subject, tally.minute_s, tally.durations, tally.errors)
 
     def take(self) -> Minutes:
         """What wasn't written yet; whoever takes it writes it or gives it back."""
-        taken, self._minutes = self._minutes, {}
+        for tally in self._tallies.values():
+            self._fold(tally)
+            tally.clear(tally.minute_s)
+        self._tallies = {subject: tally for subject, tally in self._tallies.items() if tally.running}
+        self._known = {key: tally for key, tally in self._known.items() if tally.running}
+        taken, self._minutes, self._has_news = self._minutes, {}, False
         return taken
 
     def give_back(self, taken: Minutes) -> None:
         for key, values in taken.items():
+            self.on_news()
             known = self._minutes.setdefault(key, {})
             for name, statistics in values.items():
                 known.setdefault(name, Statistics()).merge(statistics)
+
+
+class Run:
+    """One invocation while it runs."""
+
+    __slots__ = ("_is_reserved", "_levels", "_metrics", "_minute_s", "_tally", "_unreserved")
+
+    def __init__(self, owner: Metrics, tally: Tally, minute_s: int, *, is_reserved: bool) -> None:
+        self._metrics = owner
+        self._tally = tally
+        self._minute_s = minute_s
+        self._is_reserved = is_reserved
+
+    def __enter__(self) -> "Run":
+        tally = self._tally
+        self._levels: list[tuple[Tally, int]] = []
+        for level in (tally, *tally.above):
+            level.running += 1
+            self._levels.append((level, level.running))
+        if not self._is_reserved:
+            tally.above[0].unreserved += 1
+        self._unreserved = tally.above[0].unreserved
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        tally = self._tally
+        for level in (tally, *tally.above):
+            level.running -= 1
+        if not self._is_reserved:
+            tally.above[0].unreserved -= 1
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        """The function ran, well or not; a throttled one was never among those that run."""
+        tally, owner, minute_s = self._tally, self._metrics, self._minute_s
+        owner.on_news()
+        for level, running in self._levels:
+            if owner.in_minute(level, minute_s):
+                level.note("ConcurrentExecutions", running)
+        if not self._is_reserved:
+            tally.above[0].note("UnreservedConcurrentExecutions", self._unreserved)
+        is_error = outcome.function_error is not None
+        if tally.minute_s == minute_s:
+            tally.durations.append(outcome.duration_ms)
+            tally.errors += is_error
+        else:
+            owner.add_outcome(tally.subject, minute_s, outcome.duration_ms, is_error=is_error)
+        if outcome.is_provisioned:
+            owner.count(tally.subject, "ProvisionedConcurrencyInvocations")
+
+    def on_throttle(self) -> None:
+        self._metrics.count(self._tally.subject, "Throttles")
 
 
 def write(tx: Transaction, taken: Minutes) -> None:
