@@ -153,6 +153,7 @@ class Node:
             memory_mb=self.config.memory_mb or None,
             max_environments=self.config.environments_max or None,
             faces=faces,
+            strict_runtimes=self.config.strict_runtimes,
         )
         platform.functions = pool
         return pool

@@ -18,6 +18,9 @@ Limits = Literal["off", "aws"]
 Isolation = Literal["auto", "sandbox", "process"]
 
 
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+
+
 class ConfigError(Exception):
     """A setting that can't be; the message says which and what would be right."""
 
@@ -32,6 +35,7 @@ class Config:
     clock               real, or virtual: time moves only when told to
     limits              off, or aws: throughput is bounded as on AWS, and what is beyond is throttled
     isolation           auto takes the strongest sandbox that the machine allows
+    strict_runtimes     a function whose runtime isn't installed here is refused; else the nearest one runs it
     memory_mb           what all functions together may use; 0: half of the machine's
     environments_max    how many execution environments may exist at once; 0: by cores and memory
     log_level           debug, info, warning or error: what the node writes on stderr
@@ -44,6 +48,7 @@ class Config:
     clock: ClockName = "real"
     limits: Limits = "off"
     isolation: Isolation = "auto"
+    strict_runtimes: bool = False
     memory_mb: int = 0
     environments_max: int = 0
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
@@ -108,6 +113,11 @@ def _convert(value: Any, kind: Any, name: str) -> Any:
             return int(value)
         except (TypeError, ValueError):
             raise ConfigError(f"{name} must be a whole number, not {value!r}") from None
+    if kind is bool:
+        text = str(value).lower()
+        if text not in _BOOLEANS:
+            raise ConfigError(f"{name} must be true or false, not {value!r}")
+        return _BOOLEANS[text]
     if kind is Path:
         return Path(value)
     if not isinstance(value, str):

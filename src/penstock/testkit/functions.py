@@ -47,6 +47,7 @@ class FakePool:
         self.retired: list[str] = []
         self.snapshots: list[FunctionSpec] = []
         self.snapshot_failure = ""
+        self.refused_runtimes: set[str] = set()
         self.provisions: dict[str, tuple[FunctionSpec, int]] = {}
         self.provision_failure = ""
         self.handler: Callable[[FunctionSpec, Invocation], Outcome] = _echo
@@ -54,6 +55,9 @@ class FakePool:
     async def invoke(self, spec: FunctionSpec, invocation: Invocation) -> Outcome:
         self.invoked.append((spec, invocation))
         return self.handler(spec, invocation)
+
+    def runtime_refusal(self, runtime: str) -> str:
+        return f"{runtime} is refused" if runtime in self.refused_runtimes else ""
 
     async def warm(self, spec: FunctionSpec) -> None:
         self.warmed.append(spec)

@@ -268,7 +268,7 @@ async def test_another_python_is_stood_in_for_with_a_warning(bench):
     async with bench() as b:
         outcome = await b.run(b.spec(ECHO, runtime="python3.7"), b"1")
         assert outcome.payload == b"1"
-        assert b.sink.lines[1].startswith("[WARNING] python3.7 is not installed; this function runs on python3.")
+        assert b.sink.lines[1].startswith("[WARNING] python3.7 isn't installed: it runs on python3.")
 
 
 async def test_a_runtime_that_the_machine_lacks_is_told(bench):

@@ -180,3 +180,12 @@ async def test_code_that_another_function_runs_stays_unpacked(world, pool):
     await world.call("lambda", "DeleteFunction", FunctionName="f")
     await world.advance(3600)
     assert is_unpacked(pool.warmed[1])
+
+
+async def test_a_strict_node_refuses_a_runtime_that_it_lacks(world, pool):
+    pool.refused_runtimes.add("python3.9")
+    with pytest.raises(ServiceError, match=r"python3\.9 is refused"):
+        await create_function(world, Runtime="python3.9")
+    await create_function(world)
+    with pytest.raises(ServiceError, match=r"python3\.9 is refused"):
+        await world.call("lambda", "UpdateFunctionConfiguration", FunctionName="f", Runtime="python3.9")

@@ -29,6 +29,7 @@ def up(
     clock: ClockName | None = None,
     limits: Limits | None = None,
     isolation: Isolation | None = None,
+    strict_runtimes: Annotated[bool | None, Parameter(negative=())] = None,
     quiet: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Run a node in the foreground until Ctrl-C.
@@ -52,6 +53,8 @@ def up(
         off, or aws: throughput is bounded as on AWS (a Kinesis shard's 1 MB/s), and what is beyond is throttled.
     isolation
         auto takes the strongest that this machine allows; sandbox insists on it; process does without.
+    strict_runtimes
+        Refuse functions whose runtime isn't installed on this machine; else the nearest one runs them, with a warning.
     quiet
         No banner on stderr.
     """
@@ -63,6 +66,7 @@ def up(
         "clock": clock,
         "limits": limits,
         "isolation": isolation,
+        "strict_runtimes": strict_runtimes,
     }
     try:
         config = load(flags=flags, environment=os.environ, folder=Path.cwd())

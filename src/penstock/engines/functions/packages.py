@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import stat
+import subprocess
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -205,14 +206,55 @@ def _link_modules(modules: Sequence[str], target: Path, *, files: Mapping[str, P
     _publish(building, target)
 
 
+def _clients() -> dict[str, Path]:
+    folder = Path(bootstrap.__file__).parent
+    return {NODE_CLIENT: folder / "runtime.mjs", PYTHON_CLIENT: folder / "standalone.py"}
+
+
 def runtime_dir(work_dir: str) -> str:
     """The managed runtime's own packages and no others: /var/runtime. Links into this interpreter's packages."""
-    folder = Path(bootstrap.__file__).parent
-    clients = {NODE_CLIENT: folder / "runtime.mjs", PYTHON_CLIENT: folder / "standalone.py"}
+    clients = _clients()
     places = "\0".join([*(str(_origin(module)) for module in RUNTIME_MODULES), *map(str, clients.values())])
     target = Path(work_dir) / "runtime" / hashlib.sha256(places.encode()).hexdigest()[:16]
     _link_modules(RUNTIME_MODULES, target, files=clients)
     return str(target)
+
+
+def runtime_copy(interpreter: str, version: str) -> str:
+    """As `runtime_dir`, for another Python: copies, compiled by it once for all nodes of this user.
+
+    Takes seconds the first time. They are pure Python; what is compiled of them has a pure double.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "penstock" / "runtimes"
+    origins = {module: origin for module in RUNTIME_MODULES if (origin := _origin(module)) is not None}
+    stamps = [f"{path}:{path.stat().st_mtime_ns}" for path in (*origins.values(), *_clients().values())]
+    key = hashlib.sha256("\0".join([interpreter, *stamps]).encode()).hexdigest()[:16]
+    target = cache / f"python{version}-{key}"
+    if target.is_dir():
+        return str(target)
+    cache.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(dir=cache, prefix=".copying-"))
+    for name, file in _clients().items():
+        shutil.copy(file, building / name)
+    for module, origin in origins.items():
+        _copy_module(module, origin, building)
+    subprocess.run([interpreter, "-I", "-S", "-m", "compileall", "-q", str(building)], check=False)
+    _publish(building, target)
+    return str(target)
+
+
+def _copy_module(module: str, origin: Path, target: Path) -> None:
+    if origin.is_dir():
+        shutil.copytree(origin, target / origin.name, ignore=shutil.ignore_patterns("__pycache__", "*.so", "tests"))
+    elif origin.suffix == ".py":
+        shutil.copy(origin, target / origin.name)
+    for record in origin.parent.glob(f"{module}-*.dist-info"):
+        shutil.copytree(record, target / record.name, dirs_exist_ok=True)
+
+
+def is_stand_in(layer_dir: str, work_dir: str) -> bool:
+    """Whether a layer is made of the node's own Python's packages."""
+    return Path(layer_dir).is_relative_to(Path(work_dir) / "managed")
 
 
 def managed_layer_dir(arn: str, work_dir: str) -> str | None:

@@ -29,6 +29,7 @@ from penstock.engines.functions.ports import (
 from penstock.engines.functions.provisioned import InitialisationFailed, Provisions
 from penstock.engines.functions.running import Runner
 from penstock.engines.functions.runtime_api import RuntimeFaces
+from penstock.engines.functions.runtimes import Runtimes
 from penstock.engines.functions.snapstart import FunctionSnapshots, Held, SnapshotFailed
 from penstock.engines.functions.starting import Isolation, Starter
 from penstock.kernel.clock import Clock
@@ -57,6 +58,7 @@ class _Waiter:
 class LocalFunctionPool:
     """The FunctionPool of one node.
 
+    strict_runtimes   a runtime that isn't installed is an error
     faces        where custom runtimes reach the Runtime API; None: they can't run
     endpoint     where functions reach the node (AWS_ENDPOINT_URL)
     memory_mb    bounds how many environments may ever exist at once; None: half of the machine's
@@ -77,10 +79,12 @@ class LocalFunctionPool:
         memory_mb: int | None = None,
         max_environments: int | None = None,
         faces: RuntimeFaces | None = None,
+        strict_runtimes: bool = False,
     ) -> None:
         self._work_dir = work_dir
         self._clock, self._wall, self._entropy = clock, wall, entropy
         self._sink = sink
+        self._runtimes = Runtimes(is_strict=strict_runtimes)
         self._starter = Starter(
             work_dir=work_dir,
             wall=wall,
@@ -89,6 +93,7 @@ class LocalFunctionPool:
             endpoint=endpoint,
             isolation=isolation,
             faces=faces,
+            runtimes=self._runtimes,
         )
         self._snapshots = FunctionSnapshots(self._make_snapshot, self._make_spare, self._end)
         self._runner = Runner(self._starter, snapshot_of=self._snapshots.get, clock=clock, wall=wall)
@@ -211,6 +216,10 @@ class LocalFunctionPool:
                 self._provisions.drop(arn)
         self._snapshots.retire(lambda spec: _is_of(spec, function_arn))
 
+    def runtime_refusal(self, runtime: str) -> str:
+        """Why functions of this runtime are refused here; "" where they aren't."""
+        return self._runtimes.refusal(runtime)
+
     def status(self) -> dict[str, object]:
         """Environments, templates and isolation, for people."""
         return {
@@ -221,6 +230,7 @@ class LocalFunctionPool:
             "waiting": len(self._waiters),
             "provisioned": self._provisions.count,
             "environments_max": self._hard_max,
+            "runtimes": self._runtimes.mapping(),
             "templates": self._starter.loaded(),
             "snapshots": self._snapshots.loaded(),
             "starts": dict(self._counts),

@@ -148,6 +148,9 @@ class FunctionPool(Protocol):
     async def invoke(self, spec: FunctionSpec, invocation: Invocation) -> Outcome:
         """Run it in a warm environment or a new one. Raises Throttled, RestoreFailed."""
 
+    def runtime_refusal(self, runtime: str) -> str:
+        """Why functions of this runtime are refused here (--strict-runtimes); "" where they aren't."""
+
     async def warm(self, spec: FunctionSpec) -> None:
         """Prepare what makes the first start of `spec` fast (its packages' template); best effort."""
 

@@ -24,7 +24,6 @@ from penstock.engines.functions.environment import (
 )
 from penstock.engines.functions.ports import FunctionSpec, Invocation, Outcome, RestoreFailed
 from penstock.engines.functions.reports import Report, Status
-from penstock.engines.functions.runtimes import find_runtime
 from penstock.engines.functions.snapstart import Held
 from penstock.engines.functions.starting import Starter
 from penstock.kernel.clock import Clock
@@ -122,7 +121,7 @@ class Runner:
         if not environment.has_started:
             environment.has_started = True
             environment.emit(reports.init_start(spec, kind=kind))
-            found = find_runtime(spec.runtime)
+            found = self._starter.runtime_of(spec)
             if not isinstance(found, str) and found.warning:
                 environment.log([f"[WARNING] {found.warning}\n"])
         await self._starter.template(spec)

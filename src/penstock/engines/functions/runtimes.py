@@ -1,5 +1,10 @@
 """Which of the machine's interpreters runs a runtime identifier: the same one, the nearest one, or none.
 
+| identifier | runs on |
+| python3.N  | python3.N (from 3.10 on) where it's found: on PATH, of pyenv, of uv; else on the node's own Python |
+| nodejsN.x  | node N where it's found: on PATH, of nvm, fnm, asdf or volta; else on the node that is on PATH |
+| provided*  | the function's own bootstrap |
+
 Source: https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html
 """
 
@@ -7,48 +12,151 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Literal
 
+OWN_PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
+OLDEST_MINOR = 10
+"""Of the Pythons on which AWS's SDK and runtime client still run. Source: their packages' Requires-Python."""
 _IDENTIFIER = re.compile(r"(python|nodejs|provided)(?:[.]?([\w.]+))?")
-_NODE_STARTS_S = 10
+_STARTS_S = 10
+_PYTHONS = (
+    ".pyenv/versions/{0}*/bin/python{0}",
+    ".local/share/uv/python/cpython-{0}*/bin/python{0}",
+    ".asdf/installs/python/{0}*/bin/python{0}",
+)
+_NODES = (
+    ".nvm/versions/node/v{0}.*/bin/node",
+    ".local/share/fnm/node-versions/v{0}.*/installation/bin/node",
+    ".asdf/installs/nodejs/{0}.*/bin/node",
+    ".volta/tools/image/node/{0}.*/bin/node",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """How a function is run. `warning` says where the machine's interpreter isn't the one that was asked for."""
+    """How a function is run. `warning` says where the machine's interpreter isn't the one that was asked for.
+
+    version   of Python: 3.12; prefix: the folder that the interpreter needs to see, where it's known
+    """
 
     kind: Literal["python", "node", "custom"]
     executable: str = ""
     warning: str = ""
+    version: str = ""
+    prefix: str = ""
 
 
-@cache
-def find_runtime(identifier: str) -> Runtime | str:
-    """The runtime, or why there is none, for a person to read."""
+class Runtimes:
+    """What this machine offers.
+
+    is_strict   a runtime that isn't installed is an error that says what to install, not a warning
+    """
+
+    def __init__(self, *, is_strict: bool = False) -> None:
+        self._is_strict = is_strict
+        self._asked: dict[str, Runtime | str] = {}
+
+    def find(self, identifier: str, *, is_bound: bool = False) -> Runtime | str:
+        """The runtime, or why there is none, for a person to read.
+
+        is_bound   its layers hold packages that only the node's own Python can load
+        """
+        key = f"{identifier} with AWSSDKPandas" if is_bound else identifier
+        if key not in self._asked:
+            found = _find(identifier, is_bound=is_bound)
+            if self._is_strict and isinstance(found, Runtime) and found.warning and not is_bound:
+                found = f"{found.warning}. --strict-runtimes asks for the same one: install {_advice(identifier)}"
+            self._asked[key] = found
+        return self._asked[key]
+
+    def refusal(self, identifier: str) -> str:
+        """Why a function of this runtime is refused; "" where it isn't. What isn't strict refuses none."""
+        found = self.find(identifier) if self._is_strict else ""
+        return found if isinstance(found, str) else ""
+
+    def mapping(self) -> dict[str, str]:
+        """For people: what runs each runtime that was asked for so far."""
+        told = {}
+        for identifier, found in sorted(self._asked.items()):
+            if isinstance(found, str):
+                told[identifier] = found
+            elif found.kind != "custom":
+                told[identifier] = found.warning or found.executable
+        return told
+
+
+def _find(identifier: str, *, is_bound: bool) -> Runtime | str:
     found = _IDENTIFIER.fullmatch(identifier)
     if found is None:
         return f"{identifier} can't be run by this node: it runs python3.x, nodejsNN.x and provided.al2023"
-    if found[1] == "python":
-        here = f"python{sys.version_info.major}.{sys.version_info.minor}"
-        return Runtime("python", warning="" if identifier == here else _nearest(identifier, here))
     if found[1] == "provided":
         return Runtime("custom")
-    executable = shutil.which("node")
-    if executable is None:
-        return f"{identifier} needs Node.js, which is not installed: install nodejs, and start the node again"
-    here = f"nodejs{_node_major(executable)}.x"
-    return Runtime("node", executable, "" if identifier == here else _nearest(identifier, here))
+    return _python(identifier, found[2] or "", is_bound) if found[1] == "python" else _node(identifier, found[2] or "")
 
 
-def _nearest(identifier: str, here: str) -> str:
-    return f"{identifier} is not installed; this function runs on {here}"
+def _python(identifier: str, version: str, is_bound: bool) -> Runtime:
+    own = Runtime("python", sys.executable, "", OWN_PYTHON.removeprefix("python"), sys.base_prefix)
+    if identifier == OWN_PYTHON:
+        return own
+    executable = _exact_python(version)
+    if executable and not is_bound:
+        prefix = str(Path(executable).resolve().parent.parent)
+        return Runtime("python", executable, "", version, prefix)
+    why = (
+        f"{identifier} can't load this machine's AWSSDKPandas layer" if executable else f"{identifier} isn't installed"
+    )
+    return Runtime("python", sys.executable, f"{why}: it runs on {OWN_PYTHON}", own.version, own.prefix)
 
 
+def _node(identifier: str, version: str) -> Runtime | str:
+    major = version.removesuffix(".x")
+    exact = next(_found(f"node{major}", _NODES, major), "")
+    executable = exact or shutil.which("node")
+    if not executable:
+        return f"{identifier} needs Node.js, which isn't installed: install {_advice(identifier)}, start the node again"
+    here = _node_major(executable)
+    warning = "" if here == major else f"{identifier} isn't installed: it runs on nodejs{here}.x"
+    return Runtime("node", executable, warning, here, str(Path(executable).resolve().parent.parent))
+
+
+def _advice(identifier: str) -> str:
+    if identifier.startswith("python"):
+        version = identifier.removeprefix("python")
+        return f"Python {version} (`uv python install {version}` or `pyenv install {version}`)"
+    return f"Node.js {identifier.removeprefix('nodejs').removesuffix('.x')} (with nvm, fnm or your system's packages)"
+
+
+@cache
+def _exact_python(version: str) -> str:
+    """Its path, if it's there and starts; cached as asking costs a process."""
+    minor = version.partition(".")[2]
+    if not minor.isdigit() or int(minor) < OLDEST_MINOR:
+        return ""
+    for path in _found(f"python{version}", _PYTHONS, version):
+        if _told([path, "-I", "-S", "-c", "import sys; print(sys.version_info[1])"]) == minor:
+            return path
+    return ""
+
+
+@cache
 def _node_major(executable: str) -> str:
+    return _told([executable, "--version"]).removeprefix("v").partition(".")[0] or "?"
+
+
+def _found(name: str, patterns: tuple[str, ...], version: str) -> Iterator[str]:
+    on_path = shutil.which(name)
+    if on_path:
+        yield on_path
+    for pattern in patterns:
+        yield from map(str, sorted(Path.home().glob(pattern.format(version)), reverse=True))
+
+
+def _told(command: list[str]) -> str:
     try:
-        told = subprocess.run([executable, "--version"], capture_output=True, text=True, timeout=_NODE_STARTS_S)
+        return subprocess.run(command, capture_output=True, text=True, timeout=_STARTS_S).stdout.strip()
     except (OSError, subprocess.TimeoutExpired):
-        return "?"
-    return told.stdout.strip().removeprefix("v").partition(".")[0] or "?"
+        return ""

@@ -17,7 +17,7 @@ from penstock.engines.functions.environment import INIT_ERROR, Answer, Environme
 from penstock.engines.functions.extensions import Extensions
 from penstock.engines.functions.ports import CredentialsSource, FunctionSpec
 from penstock.engines.functions.runtime_api import EnvironmentApi, RuntimeApi, RuntimeFaces
-from penstock.engines.functions.runtimes import Runtime, find_runtime
+from penstock.engines.functions.runtimes import OWN_PYTHON, Runtime, Runtimes
 from penstock.engines.functions.snapstart import Held
 from penstock.engines.functions.telemetry import Telemetry
 from penstock.engines.sandbox import snapshots
@@ -66,8 +66,11 @@ class Starter:
         endpoint: Callable[[], str],
         isolation: Isolation,
         faces: RuntimeFaces | None,
+        runtimes: Runtimes,
     ) -> None:
         self._work_dir = work_dir
+        self._runtimes = runtimes
+        self._copies: dict[str, str] = {}
         self._wall, self._entropy = wall, entropy
         self._credentials, self._endpoint = credentials, endpoint
         self._cgroups = Cgroups(f"penstock-{hashlib.sha256(str(work_dir).encode()).hexdigest()[:12]}")
@@ -88,7 +91,7 @@ class Starter:
         template = await self.template(environment.spec)
         request = await self._request(environment, shared_mb=template.resident_mb, kind=kind)
         template.used_s = self._wall.monotonic_s()
-        found = find_runtime(environment.spec.runtime)
+        found = self.runtime_of(environment.spec)
         if isinstance(found, str):
             return Answer(INIT_ERROR, _entrypoint_error(found))
         command = self._command(environment.spec, found)
@@ -102,12 +105,22 @@ class Starter:
             return await environment.start(template, request)
         return await self._start_with_apis(environment, template, request, command, self._faces)
 
+    def runtime_of(self, spec: FunctionSpec) -> Runtime | str:
+        """What runs it, or why nothing does."""
+        is_bound = any(packages.is_stand_in(layer, str(self._work_dir)) for layer in spec.layer_dirs)
+        return self._runtimes.find(spec.runtime, is_bound=is_bound)
+
+    def _runtime_dir(self, found: Runtime | str) -> str:
+        """Where its own packages are. A copy for another Python was made with the template."""
+        version = found.version if isinstance(found, Runtime) and found.kind == "python" else ""
+        return self._copies.get(version) or packages.runtime_dir(str(self._work_dir))
+
     def is_restorable(self, spec: FunctionSpec) -> bool:
         """Whether environments are forks of a snapshot; else each is initialised by itself.
 
         That needs Python, and nothing beside it that a fork would leave behind: extensions, a wrapper.
         """
-        found = find_runtime(spec.runtime)
+        found = self.runtime_of(spec)
         is_python = not isinstance(found, str) and found.kind == "python"
         return spec.snap_start and is_python and EXEC_WRAPPER not in spec.environment and not self._external(spec)
 
@@ -185,10 +198,11 @@ class Starter:
     def _command(self, spec: FunctionSpec, found: Runtime) -> list[str] | bytes:
         """What to execute, [] for a fork that goes on by itself; AWS's error body where there is nothing to."""
         is_sandboxed = self.isolation == "sandbox"
-        runtime_dir = "/var/runtime" if is_sandboxed else packages.runtime_dir(str(self._work_dir))
+        runtime_dir = "/var/runtime" if is_sandboxed else self._runtime_dir(found)
         wrapper = [spec.environment[EXEC_WRAPPER]] if spec.environment.get(EXEC_WRAPPER) else []
         if found.kind == "python" and wrapper:
-            interpreter = f"/var/lang/bin/{os.path.basename(sys.executable)}" if is_sandboxed else sys.executable
+            name = os.path.basename(os.path.realpath(found.executable))
+            interpreter = f"/var/lang/bin/{name}" if is_sandboxed else found.executable
             return [*wrapper, interpreter, f"{runtime_dir}/{packages.PYTHON_CLIENT}"]
         if found.kind == "python":
             return []
@@ -229,7 +243,8 @@ class Starter:
     async def _request(self, environment: Environment, *, shared_mb: int, kind: str) -> dict[str, object]:
         """What whoever forks it needs to know to make the environment."""
         spec = environment.spec
-        runtime_dir = packages.runtime_dir(str(self._work_dir))
+        runtime = self.runtime_of(spec)
+        runtime_dir, version = self._runtime_dir(runtime), _python_version(runtime)
         opt_dir = packages.merged_layers(spec.layer_dirs, str(self._work_dir))
         variables = {
             **_base_variables(spec, environment.stream),
@@ -250,7 +265,7 @@ class Starter:
             "cgroup_files": self._grouped(environment, shared_mb),
         }
         if self.isolation != "sandbox":
-            opt = _python_dirs(opt_dir)
+            opt = _python_dirs(opt_dir, version)
             variables |= {"TMPDIR": environment.tmp_dir, "LAMBDA_TASK_ROOT": spec.code_dir}
             return request | {
                 "mounts": None,
@@ -259,7 +274,7 @@ class Starter:
             }
         return request | {
             "mounts": self._mounts(environment),
-            "sys_path": ["/var/task", *_python_dirs(opt_dir, shown_at="/opt"), "/var/runtime"],
+            "sys_path": ["/var/task", *_python_dirs(opt_dir, version, shown_at="/opt"), "/var/runtime"],
             "task_root": "/var/task",
         }
 
@@ -313,29 +328,42 @@ class Starter:
 
     async def template(self, spec: FunctionSpec) -> Template:
         """The warm interpreter that has this function's packages loaded; started once for all who share them."""
-        runtime_dir = packages.runtime_dir(str(self._work_dir))
+        found = self.runtime_of(spec)
+        own = (
+            Runtime("python", sys.executable, version=OWN_PYTHON.removeprefix("python"), prefix=sys.base_prefix)
+            if isinstance(found, str) or found.kind != "python"
+            else found
+        )
+        if own.version != OWN_PYTHON.removeprefix("python") and own.version not in self._copies:
+            self._copies[own.version] = await asyncio.to_thread(packages.runtime_copy, own.executable, own.version)
+        runtime_dir = self._runtime_dir(own)
         opt_dir = packages.merged_layers(spec.layer_dirs, str(self._work_dir))
-        folders = [*_python_dirs(opt_dir), runtime_dir]
+        folders = [*_python_dirs(opt_dir, own.version), runtime_dir]
         predicted = imports.predicted_packages(spec.code_dir, spec.handler, folders)
-        key = f"{', '.join(predicted) or 'interpreter'}{f'; {opt_dir}' if opt_dir else ''}"
+        prefixes = [own.prefix, found.prefix if isinstance(found, Runtime) else ""]
+        key = "; ".join(filter(None, [", ".join(predicted) or "interpreter", opt_dir, *prefixes]))
         task = self._templates.get(key)
         if task is None or (task.done() and (task.cancelled() or task.exception() or not task.result().is_alive)):
             self._make_room()
-            starting = self._start_template(key, predicted, runtime_dir, opt_dir)
+            starting = self._start_template(key, predicted, runtime_dir, opt_dir, own, prefixes)
             task = self._templates[key] = asyncio.get_running_loop().create_task(starting, name="penstock-template")
         return await asyncio.shield(task)
 
-    async def _start_template(self, key: str, predicted: list[str], runtime_dir: str, opt_dir: str) -> Template:
+    async def _start_template(
+        self, key: str, predicted: list[str], runtime_dir: str, opt_dir: str, own: Runtime, prefixes: list[str]
+    ) -> Template:
         work_dir = str(self._work_dir)
-        root, sys_path = None, [*_python_dirs(opt_dir), runtime_dir]
+        root, sys_path = None, [*_python_dirs(opt_dir, own.version), runtime_dir]
         if self.isolation == "sandbox":
             data_dir = str(self._work_dir.parent)
-            root = root_mounts(work_dir=work_dir, data_dir=data_dir, runtime_dir=runtime_dir, opt_dir=opt_dir)
-            sys_path = [*_python_dirs(opt_dir, shown_at="/opt"), "/var/runtime"]
+            root = root_mounts(
+                work_dir=work_dir, data_dir=data_dir, runtime_dir=runtime_dir, opt_dir=opt_dir, prefixes=prefixes
+            )
+            sys_path = [*_python_dirs(opt_dir, own.version, shown_at="/opt"), "/var/runtime"]
         return await snapshots.start_template(
             key,
             runtime_file=runtime.__file__,
-            interpreter=sys.executable,
+            interpreter=own.executable,
             sys_path=sys_path,
             packages=predicted,
             root=root,
@@ -406,11 +434,16 @@ def _zone_id(spec: FunctionSpec) -> str:
     return f"{area}{''.join(side[0] for side in sides)}{number}-az1"
 
 
-def _python_dirs(opt_dir: str, *, shown_at: str = "") -> list[str]:
+def _python_version(found: Runtime | str) -> str:
+    is_python = isinstance(found, Runtime) and found.kind == "python"
+    return found.version if is_python and isinstance(found, Runtime) else OWN_PYTHON.removeprefix("python")
+
+
+def _python_dirs(opt_dir: str, version: str, *, shown_at: str = "") -> list[str]:
     """Where Python looks for packages in the merged layers; `shown_at` is what functions call that folder."""
     if not opt_dir:
         return []
-    folders = (f"python/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages", "python")
+    folders = (f"python/lib/python{version}/site-packages", "python")
     return [f"{shown_at or opt_dir}/{folder}" for folder in folders if os.path.isdir(f"{opt_dir}/{folder}")]
 
 

@@ -1,26 +1,30 @@
 """What functions see of the machine: which folders are hidden, and what is shown at AWS's places."""
 
 import os
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 HIDDEN = ("/home", "/root", "/var", "/opt", "/run", "/mnt", "/srv", "/media")
 FOLDERS = ("/var/task", "/var/runtime", "/var/tmp", "/var/lang")
 
 
-def root_mounts(*, work_dir: str, data_dir: str, runtime_dir: str, opt_dir: str) -> dict[str, object]:
-    """For namespaces.prepare_root: the interpreter where it is, the runtime at /var/runtime, layers at /opt.
+def root_mounts(
+    *, work_dir: str, data_dir: str, runtime_dir: str, opt_dir: str, prefixes: Sequence[str]
+) -> dict[str, object]:
+    """For namespaces.prepare_root: interpreters where they are, the runtime at /var/runtime, layers at /opt.
 
+    prefixes   folders of interpreters; the first one's is Python's, also shown at /var/lang
     The data folder stays within reach of the template, which mounts code from it; each environment covers it.
     """
     hidden = [*HIDDEN]
     hosts = Path(work_dir) / "hosts"
     hosts.write_text(f"{_own_hosts()}127.0.0.1 sandbox.localdomain sandbox\n")
-    binds = [(path, path) for path in (_real(sys.base_prefix), _real(data_dir)) if _is_within(path, hidden)]
+    binds = [
+        (path, path) for path in (*map(_real, filter(None, prefixes)), _real(data_dir)) if _is_within(path, hidden)
+    ]
     binds += [
         ("/etc/hosts", str(hosts)),
-        ("/var/lang", _real(sys.base_prefix)),
+        ("/var/lang", _real(prefixes[0])),
         *_composed(Path(runtime_dir), "/var/runtime", Path(work_dir)),
     ]
     if opt_dir:
@@ -38,6 +42,9 @@ def _own_hosts() -> str:
 
 def _composed(folder: Path, target: str, work_dir: Path) -> Iterator[tuple[str, str]]:
     """A folder of links that we put together, as mounts of what the links mean: their targets may be hidden."""
+    if not any(item.is_symlink() for item in folder.iterdir()):
+        yield target, _real(str(folder))
+        return
     for item in sorted(folder.iterdir()):
         place = f"{target}/{item.name}"
         real = Path(os.path.realpath(item))

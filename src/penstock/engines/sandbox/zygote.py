@@ -26,6 +26,7 @@ import signal
 import socket
 import sys
 import time
+import warnings
 from types import ModuleType
 from typing import Any
 
@@ -322,6 +323,7 @@ def _end_connections() -> None:
 
 def main() -> None:
     config = json.loads(sys.argv[1])
+    warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork")  # Python 3.12 tells it of forks here
     sys.modules["runtime_client"] = None  # type: ignore[assignment]  # AWS's HTTP client: never needed here
     runtime = _load("penstock_runtime", config["runtime_file"])
     sandbox = _load("penstock_sandbox", config["sandbox_file"])

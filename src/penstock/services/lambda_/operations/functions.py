@@ -29,6 +29,7 @@ from penstock.storage.transactions import ReadTransaction, Transaction
 async def create_function(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     named = rules.named(ctx.scope, req["FunctionName"])
     rules.check_new(named, req)
+    check_runtime(ctx, req)
     await ctx.store.read(lambda tx: _check_absent(tx, named))
     await check_role(ctx, req["Role"])
     await layer_permissions.check_use(ctx, req.get("Layers") or ())
@@ -67,6 +68,13 @@ def warn_of_signature(ctx: Context, named: Named, signing_arn: str) -> None:
     if signing_arn:
         subject = metrics.subject_of(named.scope, named.name)
         meter_of(ctx.platform).metrics.count(subject, "SignatureValidationErrors")
+
+
+def check_runtime(ctx: Context, req: dict[str, Any]) -> None:
+    """A node with --strict-runtimes refuses what it would run on another interpreter."""
+    pool, runtime = ctx.platform.functions, req.get("Runtime")
+    if pool is not None and runtime and (refusal := pool.runtime_refusal(runtime)):
+        raise messages.invalid(refusal)
 
 
 def _check_absent(tx: ReadTransaction, named: Named) -> None:

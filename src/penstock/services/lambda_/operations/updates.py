@@ -48,6 +48,7 @@ async def update_function_code(ctx: Context, req: dict[str, Any]) -> dict[str, A
 async def update_function_configuration(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     named = _unqualified(ctx, req)
     rules.check_configuration(req)
+    functions.check_runtime(ctx, req)
     if req.get("Role"):
         await functions.check_role(ctx, req["Role"])
     await layer_permissions.check_use(ctx, req.get("Layers") or ())
