@@ -3,16 +3,20 @@
 Source: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 """
 
+import errno
 import hashlib
 import importlib.util
 import io
+import lzma
 import os
 import re
 import shutil
 import stat
+import struct
 import subprocess
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -33,6 +37,14 @@ PANDAS_MODULES = (
     "aiohappyeyeballs", "aioitertools", "aiosignal", "attr", "attrs", "frozenlist", "idna", "multidict", "propcache",
     "yarl", "wrapt", "typing_extensions", "packaging", "pytz", "tzdata", "awswrangler",
 )  # fmt: skip
+
+
+# What damaged or odd archives make zipfile and the decompressors raise.
+UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(NotImplementedError, RuntimeError, EOFError, ValueError, IndexError, OverflowError, MemoryError),
+)
+_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE})
 
 
 class BadPackage(Exception):
@@ -75,17 +87,30 @@ def _unpack(archive: bytes, root: Path, bytes_max: int) -> None:
             if len(entries) > ENTRIES_MAX:
                 raise BadPackage("too many files")
             left = bytes_max
-            folders = []
             for entry in entries:
                 path = _inside(root, entry.filename)
                 if entry.is_dir():
                     path.mkdir(parents=True, exist_ok=True)
-                    folders.append(path)
                     continue
                 path.parent.mkdir(parents=True, exist_ok=True)
                 left -= _write(package, entry, path, root, left)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, FileExistsError) as failure:
+        _check_links(root)
+    except UNREADABLE as failure:
         raise BadPackage(f"Could not unzip uploaded file: {failure}") from failure
+    except OSError as failure:
+        if failure.errno in _DISK_ERRORS:
+            raise
+        raise BadPackage(f"Could not unzip uploaded file: {failure}") from failure
+
+
+def _check_links(root: Path) -> None:
+    """Where links lead in the end: each may look harmless until another one stands in its way."""
+    at = os.path.realpath(root)
+    for folder, folders, files in os.walk(root):
+        for name in (*folders, *files):
+            path = os.path.join(folder, name)
+            if os.path.islink(path) and not Path(os.path.realpath(path)).is_relative_to(at):
+                raise BadPackage(f"a link leaves the package: {name!r}")
 
 
 def _inside(root: Path, name: str) -> Path:

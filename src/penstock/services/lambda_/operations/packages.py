@@ -8,11 +8,16 @@ import io
 import os
 import shutil
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
-from penstock.engines.functions.packages import BadPackage, PackageTooLarge, extract, managed_layer_dir
+from penstock.engines.functions.packages import (
+    UNREADABLE,
+    BadPackage,
+    PackageTooLarge,
+    extract,
+    managed_layer_dir,
+)
 from penstock.framework.context import Context, Platform
 from penstock.kernel.errors import ServiceError
 from penstock.kernel.scope import Scope
@@ -61,7 +66,7 @@ def _unpack(archive: bytes, code_dir: Path) -> str:
         return extract(archive, str(code_dir), bytes_max=limits.UNZIPPED_BYTES_MAX.value)
     except PackageTooLarge:
         raise messages.unzipped_too_large(limits.UNZIPPED_BYTES_MAX.value) from None
-    except (BadPackage, zlib.error):
+    except BadPackage:
         raise messages.bad_zip() from None
 
 
@@ -128,7 +133,7 @@ def _inspect(archive: bytes) -> int:
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as package:
             entries = package.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError):
+    except UNREADABLE:
         raise messages.bad_zip() from None
     if not entries:
         raise messages.empty_zip()
