@@ -101,6 +101,7 @@ class AwsFace:
             code, message = _ANONYMOUS[found.protocol]
             raise ServiceError(code, message, status=403)
         if is_s3:
+            _check_length(request, found)
             _open_body(request, claim, seed)
         elif request.headers.get("content-encoding") == "gzip":
             request.body = chunked.gunzip(request.body)
@@ -164,10 +165,39 @@ class AwsFace:
 
 
 def _claim_of(request: HttpRequest, found: Route) -> Claim | None:
+    if found.service == "s3":
+        return _claim_of_s3(request)
     try:
-        return (sigv2.parse(request) if found.service == "s3" else None) or sigv4.parse_authorization(request)
+        return sigv4.parse_authorization(request)
     except ServiceError as error:
         raise _worded(error, found.protocol) from None
+
+
+def _claim_of_s3(request: HttpRequest) -> Claim | None:
+    """S3 takes version 2 too, an empty header for none, and has its own words for what it can't read."""
+    header = request.headers.get("authorization")
+    if header is not None and not header.strip():
+        del request.headers["authorization"]
+    try:
+        return sigv2.parse(request) or sigv4.parse_authorization(request)
+    except ServiceError as error:
+        if error.code != "IncompleteSignature":
+            raise
+        if not str(header).startswith("AWS4-"):
+            fields = {"ArgumentName": "Authorization", "ArgumentValue": str(header)}
+            raise ServiceError("InvalidArgument", "Unsupported Authorization Type", fields=fields) from None
+        if "'X-Amz-Date' or a 'Date'" in error.message:
+            text = "AWS authentication requires a valid Date or x-amz-date header"
+            raise ServiceError("AccessDenied", text, status=403) from None
+        text = f"The authorization header is malformed; {error.message.partition(' Authorization=')[0]}"
+        raise ServiceError("AuthorizationHeaderMalformed", text) from None
+
+
+def _check_length(request: HttpRequest, found: Route) -> None:
+    """Bytes that are to be kept come with their number. Raises MissingContentLength (411)."""
+    is_stated = "content-length" in request.headers or "transfer-encoding" in request.headers
+    if not is_stated and not request.body.length and found.operation.name in ("PutObject", "UploadPart"):
+        raise ServiceError("MissingContentLength", "You must provide the Content-Length HTTP header.", status=411)
 
 
 def _check_scope(claim: Claim, found: Route) -> None:

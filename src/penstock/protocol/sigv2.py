@@ -68,6 +68,10 @@ def parse(request: HttpRequest) -> Claim | None:
     if header.startswith("AWS "):
         key_id, _, signature = header.removeprefix("AWS ").strip().partition(":")
         token = request.headers.get("x-amz-security-token")
+        if not key_id or not signature:
+            fields = {"ArgumentName": "Authorization", "ArgumentValue": header}
+            text = "AWS authorization header is invalid.  Expected AwsAccessKeyId:signature"
+            raise ServiceError("InvalidArgument", text, fields=fields)
         time = request.headers.get("x-amz-date") or request.headers.get("date", "")
         return _claim(key_id, signature, time, token, is_presigned=False)
     query = dict(_pairs(request.query))
