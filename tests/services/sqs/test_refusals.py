@@ -1,5 +1,6 @@
 """What SQS refuses, with its code and the words it says."""
 
+import asyncio
 import json
 
 import pytest
@@ -34,7 +35,9 @@ def text(value, kind="String"):
         pytest.param({"MessageBody": ""}, "MissingParameter", "MessageBody", id="no body"),
         pytest.param({"MessageBody": "a\x01"}, "InvalidMessageContents", "Valid unicode", id="control character"),
         pytest.param({"MessageBody": "\ufffe"}, "InvalidMessageContents", "Valid unicode", id="not a character"),
-        pytest.param({"DelaySeconds": 901}, "InvalidParameterValue", "between 0 and 900", id="delay"),
+        pytest.param(
+            {"DelaySeconds": 901}, "InvalidParameterValue", "DelaySeconds must be >= 0 and <= 900.", id="delay"
+        ),
         pytest.param({"MessageBody": "x" * (MIB + 1)}, "InvalidParameterValue", "shorter than 1048576", id="too long"),
         pytest.param(
             {"MessageBody": "x" * (MIB - 7), "MessageAttributes": {"k": text("v")}},
@@ -152,6 +155,14 @@ async def test_a_queue_is_created_again_only_with_the_attributes_it_has_and_a_mi
     await world.call("sqs", "CreateQueue", QueueName="q")
 
 
+async def test_a_receive_that_waits_hears_at_once_that_its_queue_is_deleted():
+    world, url = await _world()
+    waiting = asyncio.ensure_future(_refused(world, "ReceiveMessage", QueueUrl=url, WaitTimeSeconds=20))
+    await world.settle()
+    await world.call("sqs", "DeleteQueue", QueueUrl=url)
+    assert (await waiting)[0] == "QueueDoesNotExist"
+
+
 async def test_a_queue_is_purged_once_a_minute():
     world, url = await _world()
     await world.call("sqs", "SendMessage", QueueUrl=url, MessageBody="x")
@@ -172,7 +183,8 @@ async def test_visibility_can_be_changed_only_in_flight_and_for_twelve_hours_in_
     got = await _refused(world, "ChangeMessageVisibility", **params, VisibilityTimeout=43_191)
     assert got == (
         "InvalidParameterValue",
-        "Total VisibilityTimeout for the message is beyond the limit [43200 seconds]",
+        "Value 43191 for parameter VisibilityTimeout is invalid. Reason: Total VisibilityTimeout for the message is "
+        "beyond the limit [43200 seconds]",
     )
     entries = [{"Id": "a", "ReceiptHandle": handle, "VisibilityTimeout": 0}, {"Id": "b", "ReceiptHandle": "x"}]
     answer = await world.call("sqs", "ChangeMessageVisibilityBatch", QueueUrl=url, Entries=entries)

@@ -60,6 +60,10 @@ def invalid_because(value: object, name: str, reason: str) -> str:
 
 
 def out_of_range(name: str, value: int, low: int, high: int) -> str:
+    if name == "DelaySeconds":
+        return invalid_because(value, name, f"DelaySeconds must be >= {low} and <= {high}.")
+    if name in ("WaitTimeSeconds", "VisibilityTimeout"):
+        return invalid_because(value, name, f"Must be >= {low} and <= {high}, if provided.")
     return invalid_because(value, name, f"Must be between {low} and {high}, if provided.")
 
 
@@ -107,7 +111,7 @@ def bad_attribute_name(name: str) -> str:
 
 
 def no_attribute_type(name: str) -> str:
-    return f"The message attribute '{name}' must contain a non-empty message attribute type."
+    return f"The message attribute '{name}' must contain non-empty message attribute type."
 
 
 def bad_attribute_type(name: str) -> str:
@@ -119,7 +123,7 @@ def bad_attribute_type(name: str) -> str:
 
 def empty_attribute(name: str, kind: str) -> str:
     return (
-        f"The message attribute '{name}' must contain a non-empty message attribute value for message attribute type "
+        f"The message attribute '{name}' must contain non-empty message attribute value for message attribute type "
         f"'{kind}'."
     )
 

@@ -93,7 +93,7 @@ def _changing(ctx: Context, scope: Scope, name: str, entry: dict[str, Any]) -> A
         if not hold.is_latest or hold.visible_at_ms <= now_ms:
             raise ServiceError("MessageNotInflight", messages.NOT_IN_FLIGHT)
         if now_ms + timeout_s * 1000 > hold.received_at_ms + limits.VISIBILITY_S_MAX.value * 1000:
-            raise rules.invalid(messages.VISIBILITY_BEYOND)
+            raise rules.invalid_value(timeout_s, "VisibilityTimeout", messages.VISIBILITY_BEYOND)
         held.change_visibility(tx, raw, now_ms=now_ms, visibility_ms=timeout_s * 1000)
         return {}
 

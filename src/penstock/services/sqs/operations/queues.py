@@ -8,6 +8,7 @@ from penstock.kernel import arn
 from penstock.kernel.errors import ServiceError
 from penstock.kernel.scope import Scope
 from penstock.services.sqs import limits, messages, rules, state
+from penstock.services.sqs.operations.arrivals import arrivals_of
 from penstock.storage.queue import Counts
 from penstock.storage.transactions import ReadTransaction, Transaction
 
@@ -193,7 +194,7 @@ async def set_queue_attributes(ctx: Context, req: dict[str, Any]) -> dict[str, A
 
 @operation
 async def delete_queue(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    """Its name can't be taken again for a minute."""
+    """Its name can't be taken again for a minute; a receive that waits hears of it at once."""
     now_ms = ctx.clock.now_ms()
     scope, name = located(ctx, req)
 
@@ -202,6 +203,7 @@ async def delete_queue(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
         state.delete_queue(tx, scope, name, now_ms)
 
     await ctx.store.transact(delete)
+    arrivals_of(ctx.platform).signal((scope, name))
     return {}
 
 
