@@ -76,11 +76,14 @@ class Journal:
 
     def trim(self, tx: Transaction, shard: str, *, before_ms: int, limit: int) -> int:
         """Remove up to `limit` entries dated before `before_ms`, oldest first; answers how many."""
-        cut = self.position_at(tx, shard, before_ms)
+        return self.drop(tx, shard, before=self.position_at(tx, shard, before_ms), limit=limit)
+
+    def drop(self, tx: Transaction, shard: str, *, before: int, limit: int) -> int:
+        """Remove up to `limit` entries that stand before a position, oldest first; answers how many."""
         prefix = (*self._prefix, "e", shard)
         gone = 0
         last = 0
-        for key, _ in tx.range(prefix, end=(*prefix, cut), limit=limit):
+        for key, _ in tx.range(prefix, end=(*prefix, before), limit=limit):
             tx.delete(key)
             gone += 1
             last = _int(key[-1])

@@ -1,3 +1,4 @@
+import orjson
 import pytest
 
 from penstock.kernel.errors import ServiceError
@@ -128,3 +129,36 @@ async def test_a_stream_that_is_switched_off_ends(dynamo):
     assert "NextShardIterator" not in answer
     listed = await dynamo.world.call("dynamodbstreams", "ListStreams", TableName="table")
     assert [one["StreamArn"] for one in listed["Streams"]] == [arn]
+
+
+async def test_a_kinesis_stream_is_told_of_each_change_in_order(dynamo):
+    call = dynamo.world.call
+    await dynamo.table()
+    await call("kinesis", "CreateStream", StreamName="changes", ShardCount=2)
+    await dynamo.world.settle()
+    summary = await call("kinesis", "DescribeStreamSummary", StreamName="changes")
+    stream = summary["StreamDescriptionSummary"]["StreamARN"]
+    await dynamo.call("EnableKinesisStreamingDestination", TableName="table", StreamArn=stream)
+    for n in range(30):
+        await dynamo.put(p=str(n % 3), s=1, v=n, b=b"\xff")
+        await dynamo.put(p=str(n % 3), s=1, v=n, b=b"\xff")
+    await dynamo.call("DeleteItem", TableName="table", Key=item(p="0", s=1))
+    await dynamo.world.settle()
+    seen = {"0": [], "1": [], "2": []}
+    for shard in (await call("kinesis", "ListShards", StreamName="changes"))["Shards"]:
+        at = await call(
+            "kinesis",
+            "GetShardIterator",
+            StreamName="changes",
+            ShardId=shard["ShardId"],
+            ShardIteratorType="TRIM_HORIZON",
+        )
+        for record in (await call("kinesis", "GetRecords", ShardIterator=at["ShardIterator"]))["Records"]:
+            event = orjson.loads(record["Data"])
+            change = event["dynamodb"]
+            seen[change["Keys"]["p"]["S"]].append((event["eventName"], change.get("NewImage", {}).get("v")))
+    assert {key: len(events) for key, events in seen.items()} == {"0": 11, "1": 10, "2": 10}
+    assert seen["0"][-1] == ("REMOVE", None)
+    for key, events in seen.items():
+        numbers = [int(v["N"]) for _, v in events if v is not None]
+        assert numbers == list(range(int(key), 30, 3))

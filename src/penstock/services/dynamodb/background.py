@@ -5,11 +5,14 @@ import orjson
 from penstock.engines.expressions import values
 from penstock.framework.context import Context
 from penstock.framework.service import background, on_intent
+from penstock.kernel.errors import ServiceError
 from penstock.kernel.scope import Scope, root_principal
 from penstock.services.dynamodb import limits, state
 from penstock.services.dynamodb.operations import changes, destinations, table_updates, tables
 from penstock.services.dynamodb.operations.changes import EXPIRE, Stored
 from penstock.services.dynamodb.state import Stream, Table
+from penstock.storage import outbox
+from penstock.storage.journal import Entry, Journal
 from penstock.storage.keys import pack, unpack
 from penstock.storage.outbox import Intent
 from penstock.storage.transactions import ReadTransaction, Transaction
@@ -108,13 +111,28 @@ async def expire(ctx: Context, intent: Intent) -> None:
 
 @on_intent(destinations.TELL)
 async def tell_kinesis(ctx: Context, intent: Intent) -> None:
-    told = intent.payload
-    params = {
-        "StreamARN": told["stream"],
-        "PartitionKey": told["partition_key"],
-        "Data": orjson.dumps(orjson.loads(str(told["data"]))),
-    }
-    await ctx.call("kinesis", "PutRecord", params, as_=root_principal(ctx.scope.account_id))
+    """Put what has changed, in order; after a crash or a throttle some is put again, as on AWS."""
+    stream, after = str(intent.payload["stream"]), 0
+    journal = Journal((*state.TOLD, str(intent.payload["key"])))
+
+    def turn(tx: Transaction) -> list[Entry]:
+        journal.drop(tx, stream, before=after + 1, limit=limits.TOLD_AT_ONCE)
+        entries = journal.read(tx, stream, position=after + 1, limit=limits.TOLD_AT_ONCE)
+        if not entries:
+            outbox.cancel(tx, destinations.TELL, intent.id)
+        return entries
+
+    while entries := await ctx.store.transact(turn):
+        records = [
+            {"PartitionKey": key, "Data": orjson.dumps(event)}
+            for key, event in (orjson.loads(entry.data) for entry in entries)
+        ]
+        params = {"StreamARN": stream, "Records": records}
+        answer = await ctx.call("kinesis", "PutRecords", params, as_=root_principal(ctx.scope.account_id))
+        refused = [one for one in answer["Records"] if one.get("ErrorCode")]
+        if refused:
+            raise ServiceError(str(refused[0]["ErrorCode"]), str(refused[0].get("ErrorMessage")))
+        after = entries[-1].position
 
 
 @background

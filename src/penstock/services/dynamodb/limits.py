@@ -39,6 +39,7 @@ STREAM_BYTES_MAX = Limit(MIB, _STREAMS)
 TRIM_EVERY_S = HOUR_MS / 1000
 TRIM_AT_ONCE = 5_000
 
+TOLD_AT_ONCE = 100
 EXPIRED_AT_ONCE = 200
 EXPIRY_AGE_S_MAX = Limit(
     5 * 365 * 24 * 3600, "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/howitworks-ttl.html"

@@ -5,6 +5,7 @@ item      ("dynamodb", "i", KEY, hash, key...): an item, by the hash of its part
 entry     ("dynamodb", "x", INDEXKEY, hash, index key..., item key...): what an index projects of an item
 counts    ("dynamodb", "n", KEY): items and bytes of a table and of each of its indexes
 expiry    ("dynamodb", "ttl", KEY, second, item key...): when an item expires
+told      ("dynamodb", "told", KEY): a storage.journal.Journal, a log per Kinesis stream that is told of changes
 token     ("dynamodb", "token", account, region, TOKEN): what a transaction was answered
 stream    ("dynamodbstreams", "s", account, region, TABLE, LABEL): a stream with its shards
 records   ("dynamodbstreams", "r", STREAMKEY, ...): a storage.journal.Journal, a log per shard
@@ -26,6 +27,7 @@ from penstock.storage.records import Record
 from penstock.storage.transactions import Key, ReadTransaction, Transaction
 
 ITEMS, ENTRIES, COUNTS, EXPIRIES = ("dynamodb", "i"), ("dynamodb", "x"), ("dynamodb", "n"), ("dynamodb", "ttl")
+TOLD = ("dynamodb", "told")
 TOKENS = ("dynamodb", "token")
 RECORDS = ("dynamodbstreams", "r")
 

@@ -16,10 +16,15 @@ from penstock.services.dynamodb import messages, rules, state
 from penstock.services.dynamodb.operations.named import table_of
 from penstock.services.dynamodb.state import Destination, Table
 from penstock.storage import outbox
+from penstock.storage.journal import Journal
 from penstock.storage.transactions import Key, ReadTransaction, Transaction
 
 TELL = "dynamodb.tell_kinesis"
-_NUMBER = ("dynamodb", "told")
+
+
+def told(table: Table) -> Journal:
+    """What is still to be told, a log per stream."""
+    return Journal((*state.TOLD, table.key))
 
 
 def tell(
@@ -33,22 +38,25 @@ def tell(
     now_ms: int,
     is_expiry: bool,
 ) -> None:
-    """Write an intent for each stream; order among items isn't kept, as on AWS."""
-    number = int(tx.get((*_NUMBER, table.key)) or 0) + 1
-    tx.put((*_NUMBER, table.key), str(number).encode())
+    """Note the change for each stream; one intent for each tells them in order."""
+    journal = told(table)
     for destination in table.destinations:
         if destination.status != "ACTIVE":
             continue
         event = _event(scope, table, old, new, now_ms=now_ms, is_expiry=is_expiry, precision=destination.precision)
-        event["eventID"] = f"{table.id}-{number:012d}"
-        payload: dict[str, object] = {
-            "account_id": scope.account_id,
-            "region": scope.region,
-            "stream": destination.stream_arn,
-            "partition_key": str(key[0]),
-            "data": orjson.dumps(event, default=values.as_json).decode(),
-        }
-        outbox.add(tx, TELL, payload, due_ms=now_ms, id=f"{table.key}/{number:012d}/{destination.stream_arn}")
+        event["eventID"] = f"{table.id}-{journal.next_position(tx, destination.stream_arn):012d}"
+        data = orjson.dumps([str(key[0]), event], default=values.as_json)
+        journal.append(tx, destination.stream_arn, data, now_ms=now_ms)
+        name = f"{table.key}/{destination.stream_arn}"
+        if outbox.find(tx, TELL, name) is None:
+            payload: dict[str, object] = {
+                "account_id": scope.account_id,
+                "region": scope.region,
+                "name": table.name,
+                "key": table.key,
+                "stream": destination.stream_arn,
+            }
+            outbox.add(tx, TELL, payload, due_ms=now_ms, id=name)
 
 
 def _event(
