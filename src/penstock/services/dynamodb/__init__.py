@@ -3,8 +3,11 @@
 from penstock.framework.service import Service
 from penstock.services.dynamodb import background
 from penstock.services.dynamodb.operations import (
+    backups,
     batches,
     destinations,
+    exports,
+    imports,
     items,
     partiql,
     policies,
@@ -19,7 +22,21 @@ from penstock.services.dynamodb.operations.access import ACCESS
 SERVICE = Service(
     "dynamodb",
     "dynamodbstreams",
-    operations=[tables, table_updates, items, batches, queries, transactions, streams, partiql, destinations, policies],
+    operations=[
+        tables,
+        table_updates,
+        items,
+        batches,
+        queries,
+        transactions,
+        streams,
+        partiql,
+        destinations,
+        policies,
+        backups,
+        exports,
+        imports,
+    ],
     background=background,
     access=ACCESS,
 )

@@ -8,7 +8,16 @@ from penstock.framework.service import background, on_intent
 from penstock.kernel.errors import ServiceError
 from penstock.kernel.scope import Scope, root_principal
 from penstock.services.dynamodb import limits, state
-from penstock.services.dynamodb.operations import changes, destinations, table_updates, tables
+from penstock.services.dynamodb.operations import (
+    backups,
+    carrying,
+    changes,
+    destinations,
+    exports,
+    imports,
+    table_updates,
+    tables,
+)
 from penstock.services.dynamodb.operations.changes import EXPIRE, Stored
 from penstock.services.dynamodb.state import Stream, Table
 from penstock.storage import outbox
@@ -135,6 +144,31 @@ async def tell_kinesis(ctx: Context, intent: Intent) -> None:
         after = entries[-1].position
 
 
+@on_intent(backups.RESTORE)
+async def restore(ctx: Context, intent: Intent) -> None:
+    """A blob that was made for this alone goes with it."""
+    told = intent.payload
+    await carrying.restore(ctx, str(told["name"]), str(told["key"]), str(told["blob"]))
+    if not told["is_kept"]:
+        await ctx.blobs.delete(str(told["blob"]))
+
+
+@on_intent(exports.EXPORT)
+async def export(ctx: Context, intent: Intent) -> None:
+    table, id = str(intent.payload["table"]), str(intent.payload["id"])
+    job = await ctx.store.read(lambda tx: state.find_job(tx, ctx.scope, "export", table, id))
+    if job is not None and job.status == "IN_PROGRESS":
+        await carrying.export(ctx, job)
+
+
+@on_intent(imports.IMPORT)
+async def import_table(ctx: Context, intent: Intent) -> None:
+    name, id = str(intent.payload["name"]), str(intent.payload["id"])
+    job = await ctx.store.read(lambda tx: imports.find(tx, ctx.scope, name, id))
+    if job is not None and job.status == "IN_PROGRESS":
+        await carrying.import_(ctx, job, str(intent.payload["key"]))
+
+
 @background
 async def trim_streams(ctx: Context) -> None:
     """Remove records and streams that are older than a day. Readers don't see them anyway."""
@@ -143,12 +177,24 @@ async def trim_streams(ctx: Context) -> None:
         for scope, stream in await ctx.store.read(lambda tx: list(state.all_streams(tx))):
             await _trim(ctx, scope, stream, before_ms)
         await ctx.store.transact(lambda tx: _forget_tokens(tx, ctx.clock.now_ms()))
+        await ctx.store.transact(lambda tx: _forget_undone(tx, ctx.clock.now_ms()))
         await ctx.platform.wall.sleep(limits.TRIM_EVERY_S)
 
 
 def _forget_tokens(tx: Transaction, now_ms: int) -> None:
     for key, data in list(tx.range(state.TOKENS, limit=limits.TRIM_AT_ONCE)):
         if now_ms - orjson.loads(data)[1] >= limits.TOKEN_MS.value:
+            tx.delete(key)
+
+
+def _forget_undone(tx: Transaction, now_ms: int) -> None:
+    """Recovery reaches back for some days only."""
+    for table in state.all_tables(tx):
+        if not table.is_recoverable:
+            continue
+        prefix = (*state.UNDO, table.key)
+        end = (*prefix, backups.earliest_ms(table, now_ms))
+        for key, _ in list(tx.range(prefix, end=end, limit=limits.TRIM_AT_ONCE)):
             tx.delete(key)
 
 

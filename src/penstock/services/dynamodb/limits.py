@@ -44,5 +44,11 @@ EXPIRED_AT_ONCE = 200
 EXPIRY_AGE_S_MAX = Limit(
     5 * 365 * 24 * 3600, "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/howitworks-ttl.html"
 )
+BACKUP_BYTES_MAX = 1 << 40
+SYSTEM_BACKUP_MS = Limit(
+    35 * DAY_MS, "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/PointInTimeRecovery_Howitworks.html"
+)
+EXPORT_FILE_ITEMS = 20_000
+IMPORT_FILE_BYTES_MAX = 1 << 30
 WORKED_AT_ONCE = 500
 """Items that one transaction of a backfill, a restore or a clean-up takes."""

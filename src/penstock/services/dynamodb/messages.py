@@ -160,6 +160,19 @@ def invalid_arn() -> ServiceError:
     return invalid("Invalid TableArn: the ARN names no table")
 
 
+def no_backup(arn: str) -> ServiceError:
+    return ServiceError("BackupNotFoundException", f"Backup not found: {arn}")
+
+
+def no_recovery(name: str) -> ServiceError:
+    told = f"Point in time recovery is not enabled for table '{name}'"
+    return ServiceError("PointInTimeRecoveryUnavailableException", told)
+
+
+def table_there(name: str) -> ServiceError:
+    return ServiceError("TableAlreadyExistsException", f"Table already exists: {name}")
+
+
 def no_stream(arn: str) -> ServiceError:
     return ServiceError("ResourceNotFoundException", f"Requested resource not found: Stream: {arn} not found")
 

@@ -7,6 +7,8 @@ counts    ("dynamodb", "n", KEY): items and bytes of a table and of each of its 
 expiry    ("dynamodb", "ttl", KEY, second, item key...): when an item expires
 told      ("dynamodb", "told", KEY): a storage.journal.Journal, a log per Kinesis stream that is told of changes
 token     ("dynamodb", "token", account, region, TOKEN): what a transaction was answered
+undo      ("dynamodb", "undo", KEY, time, item key...): what a change at that time replaced, for point-in-time recovery
+backup    ("dynamodb", "backup", account, region, TABLE, ID), export and import likewise
 stream    ("dynamodbstreams", "s", account, region, TABLE, LABEL): a stream with its shards
 records   ("dynamodbstreams", "r", STREAMKEY, ...): a storage.journal.Journal, a log per shard
 
@@ -27,6 +29,7 @@ from penstock.storage.records import Record
 from penstock.storage.transactions import Key, ReadTransaction, Transaction
 
 ITEMS, ENTRIES, COUNTS, EXPIRIES = ("dynamodb", "i"), ("dynamodb", "x"), ("dynamodb", "n"), ("dynamodb", "ttl")
+UNDO = ("dynamodb", "undo")
 TOLD = ("dynamodb", "told")
 TOKENS = ("dynamodb", "token")
 RECORDS = ("dynamodbstreams", "r")
@@ -120,6 +123,44 @@ class Table:
 
 
 @dataclass
+class Backup:
+    """A table as it was. kind: USER, or SYSTEM for what a deleted table leaves; the items are in the blob."""
+
+    id: str
+    name: str
+    source: Table
+    created_ms: int
+    blob: str
+    count: int
+    size: int
+    kind: str = "USER"
+    expires_ms: int = 0
+
+    def arn(self, scope: Scope) -> str:
+        return f"{self.source.arn(scope)}/backup/{self.id}"
+
+
+@dataclass
+class Job:
+    """An export or an import. told: the request; caller: the principal on whose behalf; progress: counts by name."""
+
+    id: str
+    table: str
+    table_id: str
+    table_arn: str
+    told: dict[str, Any]
+    caller: dict[str, Any]
+    started_ms: int
+    ended_ms: int = 0
+    status: str = "IN_PROGRESS"
+    failure_code: str = ""
+    failure: str = ""
+    blob: str = ""
+    manifest: str = ""
+    progress: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
 class Shard:
     id: str
     created_ms: int
@@ -149,6 +190,7 @@ class Stream:
 
 
 _TABLE = Record(Table)
+_BACKUP, _JOB = Record(Backup), Record(Job)
 _STREAM = Record(Stream)
 
 
@@ -171,9 +213,10 @@ def find_table(tx: ReadTransaction, scope: Scope, name: str) -> Table | None:
 def get_table(tx: ReadTransaction, scope: Scope, name: str) -> Table:
     """For items. Raises ResourceNotFoundException."""
     data = tx.get(("dynamodb", "table", scope.account_id, scope.region, name))
-    if data is None:
+    table = _table_of(data) if data is not None else None
+    if table is None or table.status == "CREATING":
         raise messages.no_resource()
-    return _table_of(data)
+    return table
 
 
 def edit_table(tx: ReadTransaction, scope: Scope, name: str) -> Table:
@@ -195,6 +238,11 @@ def delete_table(tx: Transaction, scope: Scope, name: str) -> None:
 def table_names(tx: ReadTransaction, scope: Scope) -> Iterator[str]:
     for key, _ in tx.range(("dynamodb", "table", scope.account_id, scope.region)):
         yield str(key[-1])
+
+
+def all_tables(tx: ReadTransaction) -> Iterator[Table]:
+    for _, data in tx.range(("dynamodb", "table")):
+        yield _table_of(data)
 
 
 def hash_of(parts: Key) -> int:
@@ -222,6 +270,40 @@ def entry_key(table: Table, index: Index, item: Mapping[str, Any], base: Key) ->
         if value is None or table.types[name] not in value:
             return None
     return (*item_key(index.schema, item), *base[1:])
+
+
+def find_backup(tx: ReadTransaction, scope: Scope, table: str, id: str) -> Backup | None:
+    return _BACKUP.find(tx.get(("dynamodb", "backup", scope.account_id, scope.region, table, id)))
+
+
+def put_backup(tx: Transaction, scope: Scope, backup: Backup) -> None:
+    key = ("dynamodb", "backup", scope.account_id, scope.region, backup.source.name, backup.id)
+    tx.put(key, _BACKUP.dump(backup))
+
+
+def delete_backup(tx: Transaction, scope: Scope, backup: Backup) -> None:
+    tx.delete(("dynamodb", "backup", scope.account_id, scope.region, backup.source.name, backup.id))
+
+
+def backups(tx: ReadTransaction, scope: Scope, table: str | None = None) -> Iterator[Backup]:
+    prefix: Key = ("dynamodb", "backup", scope.account_id, scope.region)
+    for _, data in tx.range(prefix if table is None else (*prefix, table)):
+        yield _BACKUP.load(data)
+
+
+def find_job(tx: ReadTransaction, scope: Scope, kind: str, table: str, id: str) -> Job | None:
+    """kind: export or import."""
+    return _JOB.find(tx.get(("dynamodb", kind, scope.account_id, scope.region, table, id)))
+
+
+def put_job(tx: Transaction, scope: Scope, kind: str, job: Job) -> None:
+    tx.put(("dynamodb", kind, scope.account_id, scope.region, job.table, job.id), _JOB.dump(job))
+
+
+def jobs(tx: ReadTransaction, scope: Scope, kind: str, table: str | None = None) -> Iterator[Job]:
+    prefix: Key = ("dynamodb", kind, scope.account_id, scope.region)
+    for _, data in tx.range(prefix if table is None else (*prefix, table)):
+        yield _JOB.load(data)
 
 
 def find_stream(tx: ReadTransaction, scope: Scope, table: str, label: str) -> Stream | None:

@@ -61,6 +61,10 @@ def apply(
         return cost
     place: Key = (*state.ITEMS, table.key, *stored.key)
     data = values.encode(new, size) if new is not None else None
+    if table.is_recoverable:
+        undo: Key = (*state.UNDO, table.key, now_ms, *stored.key)
+        if tx.get(undo) is None:
+            tx.put(undo, stored.data or b"")
     if data is None:
         tx.delete(place)
     else:

@@ -130,7 +130,8 @@ async def delete_table(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
         state.delete_table(tx, scope, name)
         tx.delete((*state.COUNTS, table.key))
         outbox.cancel(tx, EXPIRE, table.key)
-        clear(tx, scope, table, [(*state.ITEMS, table.key), (*state.EXPIRIES, table.key)], now_ms)
+        for prefix in (state.ITEMS, state.EXPIRIES, state.UNDO, state.TOLD):
+            clear(tx, scope, table, [(*prefix, table.key)], now_ms)
         for index in table.indexes:
             clear(tx, scope, table, [(*state.ENTRIES, index.key)], now_ms)
         return {name: shown[name] for name in _SHOWN_WHEN_DELETED if name in shown}
