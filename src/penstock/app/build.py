@@ -38,6 +38,7 @@ from penstock.services import dynamodb, iam, kinesis, lambda_, logs, s3, secrets
 from penstock.services.lambda_.background import LogShipper, RoleCredentials
 from penstock.storage.backends.files import FileBlobStore
 from penstock.storage.backends.sqlite import SqliteStore
+from penstock.storage.backends.sqlite_files import BRANCHES
 from penstock.storage.collection import live_blob_ids
 from penstock.storage.transactions import ReadTransaction, StoreDamaged, StoreLocked
 
@@ -55,6 +56,7 @@ SERVICES: list[Service] = [
 ]
 DRAIN_S = 3.0
 COLLECT_EVERY_S = 6 * 3600.0
+FIRST_COLLECT_S = 60.0
 ROOT_FILE = "root-credentials.json"
 
 
@@ -242,10 +244,17 @@ def _write_private(path: Path, data: bytes) -> None:
 
 
 async def _collect(platform: Platform, blobs: FileBlobStore) -> None:
-    """Now and then, delete the bytes that no key names: what a crash left, and what was deleted."""
+    """Now and then, delete the bytes that no key names: what a crash left, and what was deleted.
+
+    Soon after the start, all that an earlier run left goes; unless there are branches, which others may be writing.
+    """
+    started_ms = platform.wall.now_ms()
+    is_alone = not (platform.data_dir / BRANCHES).exists()
+    wait_s = FIRST_COLLECT_S if is_alone else COLLECT_EVERY_S
     while True:
-        await platform.wall.sleep(COLLECT_EVERY_S)
-        older_than_ms = platform.wall.now_ms() - DAY_MS
+        await platform.wall.sleep(wait_s)
+        older_than_ms = started_ms if wait_s == FIRST_COLLECT_S else platform.wall.now_ms() - DAY_MS
+        wait_s = COLLECT_EVERY_S
         live = await asyncio.to_thread(live_blob_ids, platform.data_dir)
         await blobs.collect(live, older_than_ms=older_than_ms)
 

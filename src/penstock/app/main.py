@@ -22,6 +22,7 @@ _COMMANDS = {
     "cost": "money:cost",
     "clock": "time:app",
     "snapshot": "snapshots:app",
+    "fsck": "fsck:fsck",
 }
 for _order, (_name, _where) in enumerate(_COMMANDS.items()):
     app.command(f"penstock.app.cli.{_where}", name=_name, sort_key=_order)

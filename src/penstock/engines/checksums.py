@@ -48,6 +48,8 @@ def checksum(algorithm: str) -> Checksum:
     """A fresh digest; KeyError for an algorithm that S3 doesn't know."""
     if algorithm == "SHA256":
         return hashlib.sha256()
+    if algorithm == "MD5":
+        return hashlib.md5(usedforsecurity=False)
     if algorithm == "SHA1":
         return hashlib.sha1(usedforsecurity=False)
     return _CrcChecksum(_crc_function(algorithm), CRC_POLYNOMIALS[algorithm][1] // 8)

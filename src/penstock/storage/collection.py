@@ -9,7 +9,9 @@ import sqlite3
 from pathlib import Path
 
 from penstock.storage.backends.sqlite_files import FILE_NAME
+from penstock.storage.keys import prefix_range
 
+_INTENTS = (("outbox",), ("outbox-name",))
 _BLOB_ID = re.compile(rb"[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{36}")
 
 
@@ -29,6 +31,32 @@ def live_blob_ids(data_dir: Path) -> set[str]:
         finally:
             connection.close()
     return live
+
+
+def named_blob_ids(path: Path) -> set[str]:
+    """The blobs that a store's records name, without those that only an intent names: they may be gone already."""
+    intents = [prefix_range(prefix) for prefix in _INTENTS]
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    try:
+        found: set[str] = set()
+        for key, value in connection.execute("SELECT key, value FROM kv"):
+            if not any(low <= key < high for low, high in intents):
+                found.update(name.decode() for name in _BLOB_ID.findall(value))
+        return found
+    finally:
+        connection.close()
+
+
+def damage_of(path: Path) -> list[str]:
+    """What SQLite finds wrong with a store's own file; empty where it is whole."""
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    try:
+        found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check")]
+    except sqlite3.DatabaseError as error:
+        return [str(error)]
+    finally:
+        connection.close()
+    return [] if found == ["ok"] else found
 
 
 def stores(data_dir: Path) -> list[Path]:

@@ -27,8 +27,9 @@ from penstock.services.s3.operations import (
     versions,
 )
 from penstock.services.s3.operations.configurations import find_cors
+from penstock.services.s3.operations.integrity import Findings, Problem, check
 
-__all__ = ["SERVICE", "find_cors"]
+__all__ = ["SERVICE", "Findings", "Problem", "check", "find_cors"]
 
 SERVICE = Service(
     "s3",

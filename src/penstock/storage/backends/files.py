@@ -226,6 +226,15 @@ class FileBlobStore:
             self._executor, _sweep, self._root, live_ids, older_than_ms
         )
 
+    def ids(self) -> Iterator[str]:
+        """Every blob that lies in the folder, named by anyone or not. Reads folders: run it off the loop."""
+        for path in self._root.glob("??/??/*"):
+            yield path.relative_to(self._root).as_posix()
+
+    def drafts(self) -> list[Path]:
+        """Files that are being written, or were when a process ended."""
+        return list(self._tmp.iterdir())
+
     async def close(self) -> None:
         await asyncio.to_thread(self._executor.shutdown)
 

@@ -23,7 +23,7 @@ from penstock.storage.transactions import Transaction
 
 log = logging.getLogger("penstock.s3")
 
-_SECRET = ("s3", "secret")
+SECRET_KEY = ("s3", "secret")
 _KEPT = "s3.secret"
 _KEY_BYTES = 32
 _ALGORITHMS = ("AES256", "aws:kms", "aws:kms:dsse", "aws:fsx")
@@ -198,9 +198,9 @@ async def _own_secret(ctx: Context) -> bytes:
         fresh = ctx.entropy.token_bytes(_KEY_BYTES)
 
         def get(tx: Transaction) -> bytes:
-            kept = tx.get(_SECRET)
+            kept = tx.get(SECRET_KEY)
             if kept is None:
-                tx.put(_SECRET, fresh)
+                tx.put(SECRET_KEY, fresh)
             return kept or fresh
 
         known = ctx.platform.volatile[_KEPT] = await ctx.store.transact(get)
