@@ -186,3 +186,16 @@ async def test_an_export_without_its_bucket_fails_and_says_so():
     done = await dynamo.call("DescribeExport", ExportArn=made["ExportDescription"]["ExportArn"])
     assert done["ExportDescription"]["ExportStatus"] == "FAILED"
     assert done["ExportDescription"]["FailureCode"] == "S3NoSuchBucket"
+
+
+async def test_a_recoverable_table_leaves_a_backup_when_it_is_deleted():
+    dynamo = await filled()
+    before = await contents(dynamo, "table")
+    specification = {"PointInTimeRecoveryEnabled": True}
+    await dynamo.call("UpdateContinuousBackups", TableName="table", PointInTimeRecoverySpecification=specification)
+    await dynamo.call("DeleteTable", TableName="table")
+    [left] = (await dynamo.call("ListBackups", BackupType="SYSTEM"))["BackupSummaries"]
+    assert left["BackupName"] == "table$DeletedTableBackup"
+    await dynamo.call("RestoreTableFromBackup", TargetTableName="table", BackupArn=left["BackupArn"])
+    await dynamo.world.settle()
+    assert await contents(dynamo, "table") == before

@@ -28,7 +28,6 @@ from penstock.storage.transactions import ReadTransaction, Transaction
 RESTORE = "dynamodb.restore"
 Members = Mapping[str, Any]
 _PAGE_MAX = 100
-_SUFFIX_BYTES = 4
 
 
 def _get(tx: ReadTransaction, scope: Scope, name: str) -> Table:
@@ -38,17 +37,13 @@ def _get(tx: ReadTransaction, scope: Scope, name: str) -> Table:
     return table
 
 
-def new_id(ctx: Context, now_ms: int) -> str:
-    return f"{now_ms:014d}-{ctx.entropy.token_hex(_SUFFIX_BYTES)}"
-
-
 @operation
 async def create_backup(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     """All items as of one moment."""
     scope, name = table_of(ctx, req["TableName"])
     now_ms = ctx.clock.now_ms()
     table, rows = await ctx.store.read(lambda tx: _rows(tx, scope, name))
-    backup = await make(ctx, table, rows, req["BackupName"], now_ms)
+    backup = await snapshots.backup_of(ctx, table, rows, req["BackupName"], now_ms)
     await ctx.store.transact(lambda tx: state.put_backup(tx, scope, backup))
     return {"BackupDetails": _details(scope, backup)}
 
@@ -56,11 +51,6 @@ async def create_backup(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
 def _rows(tx: ReadTransaction, scope: Scope, name: str) -> tuple[Table, list[bytes]]:
     table = _get(tx, scope, name)
     return table, list(snapshots.rows_now(tx, table))
-
-
-async def make(ctx: Context, table: Table, rows: list[bytes], name: str, now_ms: int, *, kind: str = "USER") -> Backup:
-    kept = await snapshots.write(ctx, rows)
-    return Backup(new_id(ctx, now_ms), name, table, now_ms, kept.blob, kept.count, kept.size, kind)
 
 
 def _details(scope: Scope, backup: Backup) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from penstock.kernel.errors import ServiceError
 from penstock.kernel.scope import Scope
 from penstock.services.dynamodb import messages, rules, state
 from penstock.services.dynamodb.operations import snapshots
-from penstock.services.dynamodb.operations.backups import earliest_ms, new_id
+from penstock.services.dynamodb.operations.backups import earliest_ms
 from penstock.services.dynamodb.operations.descriptions import when
 from penstock.services.dynamodb.operations.named import table_of
 from penstock.services.dynamodb.state import Job, Table
@@ -60,7 +60,14 @@ async def export_table_to_point_in_time(ctx: Context, req: dict[str, Any]) -> di
     table, rows = await ctx.store.read(read)
     kept = await snapshots.write(ctx, rows)
     job = Job(
-        new_id(ctx, now_ms), name, table.id, table.arn(scope), told, asdict(ctx.principal), now_ms, blob=kept.blob
+        snapshots.new_id(ctx, now_ms),
+        name,
+        table.id,
+        table.arn(scope),
+        told,
+        asdict(ctx.principal),
+        now_ms,
+        blob=kept.blob,
     )
     job.progress = {"items": kept.count, "bytes": kept.size}
 

@@ -20,8 +20,8 @@ from penstock.framework.service import operation
 from penstock.kernel.errors import ServiceError
 from penstock.kernel.scope import Scope
 from penstock.services.dynamodb import limits, messages, rules, state
-from penstock.services.dynamodb.operations import tables
-from penstock.services.dynamodb.operations.backups import new_id, start_filling
+from penstock.services.dynamodb.operations import snapshots, tables
+from penstock.services.dynamodb.operations.backups import start_filling
 from penstock.services.dynamodb.operations.descriptions import when
 from penstock.services.dynamodb.operations.exports import page_of
 from penstock.services.dynamodb.operations.named import table_of
@@ -46,7 +46,7 @@ async def import_table(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     scope, name = table_of(ctx, parameters["TableName"])
     table = tables.table_from(ctx, name, parameters, now_ms)
     told = {member: req[member] for member in (*_TOLD, "ClientToken") if req.get(member) is not None}
-    job = Job(new_id(ctx, now_ms), name, table.id, table.arn(scope), told, asdict(ctx.principal), now_ms)
+    job = Job(snapshots.new_id(ctx, now_ms), name, table.id, table.arn(scope), told, asdict(ctx.principal), now_ms)
 
     def start(tx: Transaction) -> Job:
         for known in state.jobs(tx, scope, "import", name):

@@ -12,12 +12,13 @@ from penstock.framework.context import Context
 from penstock.kernel.errors import Bug
 from penstock.kernel.streams import ByteStream
 from penstock.services.dynamodb import limits, state
-from penstock.services.dynamodb.state import Table
+from penstock.services.dynamodb.state import Backup, Table
 from penstock.storage.blobs import BlobInfo
 from penstock.storage.transactions import Key, ReadTransaction
 
 _LENGTH_BYTES = 4
 _PIECE_ROWS = 1000
+_SUFFIX_BYTES = 4
 
 
 def rows_now(tx: ReadTransaction, table: Table) -> Iterator[bytes]:
@@ -79,3 +80,16 @@ async def read(ctx: Context, blob: str) -> AsyncIterator[bytes]:
         del held[:at]
     if held:
         raise Bug(f"snapshot {blob} ends within a row")
+
+
+def new_id(ctx: Context, now_ms: int) -> str:
+    """What a backup, an export or an import is called; later ones sort later."""
+    return f"{now_ms:014d}-{ctx.entropy.token_hex(_SUFFIX_BYTES)}"
+
+
+async def backup_of(
+    ctx: Context, table: Table, rows: list[bytes], name: str, now_ms: int, *, kind: str = "USER"
+) -> Backup:
+    """The rows written, and the backup that is to be put."""
+    kept = await write(ctx, rows)
+    return Backup(new_id(ctx, now_ms), name, table, now_ms, kept.blob, kept.count, kept.size, kind)

@@ -7,11 +7,11 @@ from penstock.framework.context import Context
 from penstock.framework.service import operation
 from penstock.kernel.scope import Scope
 from penstock.services.dynamodb import limits, messages, state
-from penstock.services.dynamodb.operations import schemas, table_streams
+from penstock.services.dynamodb.operations import schemas, snapshots, table_streams
 from penstock.services.dynamodb.operations.changes import EXPIRE
 from penstock.services.dynamodb.operations.descriptions import described
 from penstock.services.dynamodb.operations.named import table_of
-from penstock.services.dynamodb.state import Table
+from penstock.services.dynamodb.state import Backup, Table
 from penstock.storage import outbox
 from penstock.storage.transactions import Key, ReadTransaction, Transaction
 
@@ -117,6 +117,7 @@ async def delete_table(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     """It is gone at once; its items are cleared away afterwards, its stream stays readable for a day."""
     scope, name = table_of(ctx, req["TableName"])
     now_ms = ctx.clock.now_ms()
+    last = await _last_backup(ctx, scope, name, now_ms)
 
     def delete(tx: Transaction) -> dict[str, Any]:
         table = state.edit_table(tx, scope, name)
@@ -127,6 +128,8 @@ async def delete_table(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
         shown = described(tx, scope, table, status="DELETING")
         if table.is_streaming:
             table_streams.disable(tx, scope, table, now_ms)
+        if last is not None:
+            state.put_backup(tx, scope, last)
         state.delete_table(tx, scope, name)
         tx.delete((*state.COUNTS, table.key))
         outbox.cancel(tx, EXPIRE, table.key)
@@ -137,6 +140,23 @@ async def delete_table(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
         return {name: shown[name] for name in _SHOWN_WHEN_DELETED if name in shown}
 
     return {"TableDescription": await ctx.store.transact(delete)}
+
+
+async def _last_backup(ctx: Context, scope: Scope, name: str, now_ms: int) -> Backup | None:
+    """What recovery leaves of a table that is deleted, for 35 days."""
+
+    def read(tx: ReadTransaction) -> tuple[Table, list[bytes]] | None:
+        table = state.find_table(tx, scope, name)
+        if table is None or not table.is_recoverable or table.is_protected:
+            return None
+        return table, list(snapshots.rows_now(tx, table))
+
+    found = await ctx.store.read(read)
+    if found is None:
+        return None
+    backup = await snapshots.backup_of(ctx, *found, f"{name}$DeletedTableBackup", now_ms, kind="SYSTEM")
+    backup.expires_ms = now_ms + limits.SYSTEM_BACKUP_MS.value
+    return backup
 
 
 _SHOWN_WHEN_DELETED = (
