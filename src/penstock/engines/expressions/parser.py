@@ -30,6 +30,7 @@ OPTIONS_MAX = 100
 _TOKEN = re.compile(
     r"\s*(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*|#[A-Za-z0-9_]+)|(?P<value>:[A-Za-z0-9_]+)|(?P<int>\d+)|(?P<op><>|<=|>=|[=<>(),.\[\]+-]))"
 )
+_WORD = re.compile(r"\s*\w*")
 _CONDITIONS = {"attribute_exists": 1, "attribute_not_exists": 1, "attribute_type": 2, "begins_with": 2, "contains": 2}
 _OPERANDS = {"size": 1, "if_not_exists": 2, "list_append": 2}
 _KIND_NAMES = {
@@ -47,8 +48,8 @@ _KIND_NAMES = {
 
 
 @lru_cache(1024)
-def _tokens(text: str) -> tuple[tuple[str, str], ...]:
-    """Raises BadExpression for what no token begins with."""
+def _tokens(text: str) -> tuple[tuple[tuple[str, str], ...], tuple[int, ...]]:
+    """The tokens, and where each begins. Raises BadExpression for what no token begins with."""
     if not text.strip():
         raise BadExpression("The expression can not be empty;")
     if len(text.encode()) > BYTES_MAX:
@@ -56,21 +57,27 @@ def _tokens(text: str) -> tuple[tuple[str, str], ...]:
             f"Expression size has exceeded the maximum allowed size; expression size: {len(text.encode())}"
         )
     tokens: list[tuple[str, str]] = []
+    places: list[int] = []
     position, end = 0, len(text.rstrip())
     while position < end:
         match = _TOKEN.match(text, position)
         if match is None:
-            near = text[max(0, position - 5) : position + 10].strip()
-            raise BadExpression(f'Syntax error; token: "{text[position:].strip()[:1]}", near: "{near}"')
+            wrong = text[position:].lstrip()
+            behind = _WORD.match(wrong, 1)
+            end = len(text) - len(wrong) + (behind.end() if behind else 1)
+            near = text[places[-1] if places else 0 : end].strip()
+            raise BadExpression(f'Syntax error; token: "{wrong[:1]}", near: "{near}"')
         tokens.append((str(match.lastgroup), match[str(match.lastgroup)]))
+        places.append(match.start(str(match.lastgroup)))
         position = match.end()
-    return tuple(tokens)
+    return tuple(tokens), tuple(places)
 
 
 class _Parser:
     def __init__(self, text: str, known: Placeholders, *, where: str = "a condition") -> None:
         self._known = known
-        self._tokens = _tokens(text)
+        self._text = text
+        self._tokens, self._places = _tokens(text)
         self._at = 0
         self._where = where
         self._operators = 0
@@ -93,7 +100,9 @@ class _Parser:
         return token
 
     def wrong(self) -> BadExpression:
-        near = " ".join(text for _, text in self._tokens[max(0, self._at - 1) : self._at + 2])
+        last = min(self._at + 1, len(self._tokens) - 1)
+        end = self._places[last] + len(self._tokens[last][1])
+        near = self._text[self._places[max(0, min(self._at - 1, last))] : end]
         return BadExpression(f'Syntax error; token: "{self.peek()[1]}", near: "{near}"')
 
     def is_word(self, word: str) -> bool:

@@ -85,6 +85,14 @@ def _binaries(content: list[bytes]) -> list[bytes]:
 _SET_CHECKS: Mapping[str, Callable[[list[Any]], list[Any]]] = {"SS": _strings, "NS": _numbers, "BS": _binaries}
 
 
+def depth_of(value: Value) -> int:
+    """Levels of maps and lists within a value; a scalar has none."""
+    [(kind, content)] = value.items()
+    if kind not in ("M", "L"):
+        return 0
+    return 1 + max((depth_of(inner) for inner in (content.values() if kind == "M" else content)), default=0)
+
+
 def kind_of(value: Value) -> str:
     return next(iter(value))
 

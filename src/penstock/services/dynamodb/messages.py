@@ -160,6 +160,25 @@ def invalid_arn() -> ServiceError:
     return invalid("Invalid TableArn: the ARN names no table")
 
 
+def too_many_tags() -> ServiceError:
+    return wrong(f"Too many tags: a resource has {limits.TAGS_MAX.value} at most")
+
+
+def above(member: str, value: int, most: int) -> ServiceError:
+    """What the model doesn't declare, said as if it did."""
+    return invalid(
+        f"1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: Member must "
+        f"have value less than or equal to {most}"
+    )
+
+
+def too_deep() -> ServiceError:
+    return invalid(
+        "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported "
+        "limit"
+    )
+
+
 def no_backup(arn: str) -> ServiceError:
     return ServiceError("BackupNotFoundException", f"Backup not found: {arn}")
 

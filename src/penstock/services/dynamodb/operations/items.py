@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from penstock.engines.expressions.errors import BadExpression
-from penstock.engines.expressions.evaluate import Refused, apply, holds, project
+from penstock.engines.expressions.evaluate import Refused, apply, get, holds, project
 from penstock.engines.expressions.trees import Call, Path, Update
-from penstock.engines.expressions.values import Item, size_of_item
+from penstock.engines.expressions.values import DEPTH_MAX, Item, depth_of, size_of_item
 from penstock.framework.context import Context
 from penstock.framework.service import operation
 from penstock.kernel.scope import Scope
@@ -147,6 +147,10 @@ def _updated(table: Table, key: Item, old: Item | None, update: Update | None) -
         raise messages.invalid(str(error)) from None
     if old is None:
         new = {**key, **new}
+    for path, _ in update.sets:
+        value = get(new, path) if len(path.steps) > 1 else None
+        if value is not None and len(path.steps) - 1 + depth_of(value) > DEPTH_MAX:
+            raise messages.too_deep()
     if table.indexes:
         _check_index_update(table, update, new)
     return new
@@ -157,7 +161,7 @@ def _check_index_update(table: Table, update: Update, new: Item) -> None:
     for index in table.indexes:
         for name in index.schema.names:
             if name in written and name in new and table.types[name] not in new[name]:
-                raise messages.wrong(
+                raise messages.invalid(
                     "The update expression attempted to update the secondary index key to unsupported type"
                 )
             if name in written and name in new and new[name] in ({"S": ""}, {"B": b""}):

@@ -28,7 +28,7 @@ class Expressions:
             if given:
                 raise messages.mixed(given, old)
             if "ConditionalOperator" in old and old == ["ConditionalOperator"]:
-                raise messages.invalid("ConditionalOperator can only be used when Filter or Expected is specified")
+                raise messages.invalid("ConditionalOperator cannot be used without Filter or Expected")
         names, replaced = req.get("ExpressionAttributeNames"), req.get("ExpressionAttributeValues")
         if names is None and replaced is None:
             self._known = Placeholders(None, None)

@@ -34,7 +34,7 @@ _STREAMS_MAX = _SHARDS_MAX = 100
 @operation
 async def list_streams(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     scope, table = table_of(ctx, req["TableName"]) if req.get("TableName") else (ctx.scope, None)
-    count, after = min(req.get("Limit") or _STREAMS_MAX, _STREAMS_MAX), req.get("ExclusiveStartStreamArn") or ""
+    count, after = _count(req, _STREAMS_MAX), req.get("ExclusiveStartStreamArn") or ""
     now_ms = ctx.clock.now_ms()
 
     def read(tx: ReadTransaction) -> list[Stream]:
@@ -45,13 +45,20 @@ async def list_streams(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     return {"Streams": shown} | ({"LastEvaluatedStreamArn": shown[-1]["StreamArn"]} if len(found) > count else {})
 
 
+def _count(req: dict[str, Any], most: int) -> int:
+    count = req.get("Limit") or most
+    if count > most:
+        raise messages.above("limit", count, most)
+    return int(count)
+
+
 def _is_gone(stream: Stream, now_ms: int) -> bool:
     return stream.closed_ms is not None and stream.closed_ms < now_ms - limits.STREAM_MS.value
 
 
 @operation
 async def describe_stream(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    count, after = min(req.get("Limit") or _SHARDS_MAX, _SHARDS_MAX), req.get("ExclusiveStartShardId") or ""
+    count, after = _count(req, _SHARDS_MAX), req.get("ExclusiveStartShardId") or ""
     parent = (req.get("ShardFilter") or {}).get("ShardId")
 
     def read(tx: ReadTransaction) -> dict[str, Any]:
@@ -193,7 +200,7 @@ def _position_of(tx: ReadTransaction, journal: Journal, shard: Shard, number: st
 async def get_records(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     now_ms = ctx.clock.now_ms()
     iterator = _parse_iterator(req["ShardIterator"], now_ms)
-    count = min(req.get("Limit") or limits.STREAM_RECORDS_MAX.value, limits.STREAM_RECORDS_MAX.value)
+    count = _count(req, limits.STREAM_RECORDS_MAX.value)
 
     def read(tx: ReadTransaction) -> dict[str, Any]:
         scope, stream = _get(tx, ctx, iterator.stream_arn)

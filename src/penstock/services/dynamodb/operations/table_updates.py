@@ -145,7 +145,7 @@ def _new_index(ctx: Context, table: Table, req: Members, given: Members) -> Inde
         if table.types.get(name, kind) != kind:
             raise messages.wrong(f"AttributeDefinitions change the type of a key attribute: {name}")
     table.types |= {name: kind for name, kind in types.items() if name in index.schema.names}
-    schemas.check_definitions(table.schema, [*table.indexes, index], table.types)
+    schemas.check_definitions(table.schema, [*table.indexes, index], {**types, **table.types})
     if sum(not one.is_local for one in table.indexes) >= limits.INDEXES_GLOBAL_MAX.value:
         raise messages.wrong("GlobalSecondaryIndex count exceeds the per-table limit of 20")
     schemas.check_names([*table.indexes, index])

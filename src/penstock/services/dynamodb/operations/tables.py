@@ -1,6 +1,6 @@
 """Tables: made, described, listed, deleted."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from penstock.framework.context import Context
@@ -25,7 +25,9 @@ async def create_table(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     scope, name = table_of(ctx, req["TableName"])
     now_ms = ctx.clock.now_ms()
     table = table_from(ctx, name, req, now_ms)
-    table.tags = {tag["Key"]: tag["Value"] for tag in req.get("Tags") or []}
+    if req.get("Tags"):
+        _check_tags(req["Tags"])
+        table.tags = {tag["Key"]: tag["Value"] for tag in req["Tags"]}
     table.policy = req.get("ResourcePolicy") or ""
     table.policy_id = str(now_ms) if table.policy else ""
     stream = req.get("StreamSpecification") or {}
@@ -196,20 +198,35 @@ async def describe_endpoints(ctx: Context, req: dict[str, Any]) -> dict[str, Any
 @operation
 async def tag_resource(ctx: Context, req: dict[str, Any]) -> None:
     scope, name = _named(ctx, req["ResourceArn"])
+    _check_tags(req["Tags"])
 
     def tag(tx: Transaction) -> None:
         table = state.edit_table(tx, scope, name)
         table.tags |= {one["Key"]: one["Value"] for one in req["Tags"]}
         if len(table.tags) > limits.TAGS_MAX.value:
-            raise messages.invalid("Cannot tag a resource with more than 50 tags")
+            raise messages.too_many_tags()
         state.put_table(tx, scope, table)
 
     await ctx.store.transact(tag)
 
 
+def _check_tags(tags: Sequence[Members]) -> None:
+    if not tags:
+        raise messages.wrong("Atleast one Tag needs to be provided as Input.")
+    keys = [tag["Key"] for tag in tags]
+    if len(set(keys)) < len(keys):
+        raise messages.wrong("Duplicate Tag Key provided as Input.")
+    if any(key.lower().startswith("aws:") for key in keys):
+        raise messages.wrong("Tag keys that begin with aws: are reserved for system use.")
+    if len(keys) > limits.TAGS_MAX.value:
+        raise messages.too_many_tags()
+
+
 @operation
 async def untag_resource(ctx: Context, req: dict[str, Any]) -> None:
     scope, name = _named(ctx, req["ResourceArn"])
+    if not req["TagKeys"]:
+        raise messages.wrong("Atleast one Tag Key needs to be provided as Input.")
 
     def untag(tx: Transaction) -> None:
         table = state.edit_table(tx, scope, name)
