@@ -6,6 +6,9 @@ import pytest
 
 from penstock.kernel.errors import ServiceError
 from penstock.services.lambda_ import rules
+from penstock.services.lambda_.operations.metering import meter_of
+from penstock.storage import metrics
+from penstock.storage.metrics import Series
 from penstock.testkit.functions import create_function, outcome
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:f"
@@ -46,6 +49,65 @@ async def test_a_loop_through_a_bucket_is_stopped_after_sixteen_rounds_and_told(
         answer = await world.call("sqs", "ReceiveMessage", QueueUrl="http://localhost:4566/000000000000/dead")
         (message,) = answer["Messages"]
         assert orjson.loads(message["Body"])["Records"][0]["s3"]["object"]["key"] == "16"
+
+
+QUEUE_URL = "http://localhost:4566/000000000000/loop"
+
+
+async def loop_through_sqs(world, pool, *, rounds_max=40, **queue):
+    """The function sends on what it is sent; answers how often it ran with a looping message."""
+    await world.call("sqs", "CreateQueue", QueueName="loop", **queue)
+    source = "arn:aws:sqs:us-east-1:000000000000:loop"
+    await world.call("lambda", "CreateEventSourceMapping", EventSourceArn=source, FunctionName="f")
+    rounds = 0
+
+    async def invoke(spec, invocation):
+        nonlocal rounds
+        pool.invoked.append((spec, invocation))
+        bodies = [record["body"] for record in orjson.loads(invocation.payload)["Records"]]
+        if "round" in bodies and rounds < rounds_max:
+            rounds += 1
+            ctx = traced(world, invocation.trace_id)
+            await ctx.call("sqs", "SendMessage", {"QueueUrl": QUEUE_URL, "MessageBody": "round"})
+        return outcome()
+
+    pool.invoke = invoke
+    await world.call("sqs", "SendMessage", QueueUrl=QUEUE_URL, MessageBody="round")
+    await world.advance(200)
+    return rounds
+
+
+async def test_a_loop_through_a_queue_is_stopped_and_its_message_ends_in_the_queue_s_dead_letter_queue(world, pool):
+    async with world.background:
+        await create_function(world)
+        await world.call("sqs", "CreateQueue", QueueName="dead")
+        redrive = {"deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:dead", "maxReceiveCount": 3}
+        attributes = {"RedrivePolicy": orjson.dumps(redrive).decode(), "VisibilityTimeout": "30"}
+        assert await loop_through_sqs(world, pool, Attributes=attributes) == 16
+        answer = await world.call("sqs", "ReceiveMessage", QueueUrl="http://localhost:4566/000000000000/dead")
+        assert answer["Messages"][0]["Body"] == "round"
+        await world.call("sqs", "SendMessage", QueueUrl=QUEUE_URL, MessageBody="other")
+        await world.advance(5)
+        assert b'"body":"other"' in pool.invoked[-1][1].payload
+        assert await dropped(world) == 3
+
+
+async def dropped(world):
+    await meter_of(world.platform).flush()
+    scope = world.context().scope
+    series = Series("AWS/Lambda", "RecursiveInvocationsDropped", (("FunctionName", "f"),), "Count")
+
+    def read(tx):
+        return sum(one.total for _, _, one in metrics.points(tx, scope, series, begin_s=0, end_s=2**40))
+
+    return await world.platform.store.read(read)
+
+
+async def test_a_loop_through_a_queue_that_is_allowed_goes_on(world, pool):
+    async with world.background:
+        await create_function(world)
+        await world.call("lambda", "PutFunctionRecursionConfig", FunctionName="f", RecursiveLoop="Allow")
+        assert await loop_through_sqs(world, pool) == 40
 
 
 async def test_a_loop_that_is_allowed_goes_on(world, pool):

@@ -3,7 +3,6 @@
 Source: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-logformat.html
 """
 
-import hashlib
 import json
 import math
 import signal
@@ -13,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from penstock.engines.functions.ports import FunctionSpec
+from penstock.engines.functions.runtimes import runtime_version
 
 RESULT_BYTES_MAX = 6_291_556
 Status = Literal["success", "error", "timeout", "crash"]
@@ -68,7 +68,7 @@ def iso(now_ms: int) -> str:
 
 def init_start(spec: FunctionSpec, *, kind: str) -> PlatformEvent:
     """`kind` is the initialization type."""
-    version, arn = _runtime_version(spec)
+    version, arn = runtime_version(spec.runtime, spec.region)
     record: dict[str, object] = {
         "initializationType": kind, "phase": "init", "runtimeVersion": version, "runtimeVersionArn": arn,
         "functionName": spec.name, "functionVersion": spec.version,
@@ -95,7 +95,7 @@ def init_report(
 
 
 def restore_start(spec: FunctionSpec) -> PlatformEvent:
-    version, arn = _runtime_version(spec)
+    version, arn = runtime_version(spec.runtime, spec.region)
     record: dict[str, object] = {
         "runtimeVersion": version, "runtimeVersionArn": arn,
         "functionName": spec.name, "functionVersion": spec.version,
@@ -183,11 +183,6 @@ def _level(status: str, level: Literal["DEBUG", "INFO"]) -> Literal["DEBUG", "IN
 
 def _with_error(record: dict[str, object], error_type: str) -> dict[str, object]:
     return record | ({"errorType": error_type} if error_type else {})
-
-
-def _runtime_version(spec: FunctionSpec) -> tuple[str, str]:
-    version = f"{spec.runtime.replace('python', 'python:', 1)}.v1"
-    return version, f"arn:aws:lambda:{spec.region}::runtime:{hashlib.sha256(version.encode()).hexdigest()}"
 
 
 def timeout_text(timeout_s: int) -> str:

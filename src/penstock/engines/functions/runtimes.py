@@ -8,6 +8,7 @@
 Source: https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html
 """
 
+import hashlib
 import re
 import shutil
 import subprocess
@@ -48,6 +49,12 @@ class Runtime:
     warning: str = ""
     version: str = ""
     prefix: str = ""
+
+
+def runtime_version(identifier: str, region: str) -> tuple[str, str]:
+    """The one version that a node has of a runtime, as AWS names versions, and its ARN: python:3.12.v1."""
+    version = re.sub(r"^([a-z]+)[.]?", r"\1:", identifier).removesuffix(".x") + ".v1"
+    return version, f"arn:aws:lambda:{region}::runtime:{hashlib.sha256(version.encode()).hexdigest()}"
 
 
 class Runtimes:

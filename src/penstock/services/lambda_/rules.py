@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 import orjson
 
+from penstock.engines.functions.runtimes import runtime_version
 from penstock.kernel import arn
 from penstock.kernel.scope import Scope
 from penstock.services.lambda_ import limits, messages
@@ -258,7 +259,7 @@ def configuration(scope: Scope, version: Version, qualifier: str = "", *, is_lis
         answer["SnapStart"] = {"ApplyOn": snap.get("ApplyOn") or "None", "OptimizationStatus": status}
     if is_listed:
         return answer
-    runtime_arn = _runtime_arn(scope, version.runtime)
+    _, runtime_arn = runtime_version(version.runtime, scope.region)
     return answer | {"RuntimeVersionConfig": {"RuntimeVersionArn": runtime_arn}} | _states(version)
 
 
@@ -272,10 +273,6 @@ def _vpc(scope: Scope, given: Mapping[str, Any]) -> dict[str, Any]:
         "VpcId": f"vpc-{id}" if subnets else "",
         "Ipv6AllowedForDualStack": bool(given.get("Ipv6AllowedForDualStack")),
     }
-
-
-def _runtime_arn(scope: Scope, runtime: str) -> str:
-    return f"arn:{scope.partition}:lambda:{scope.region}::runtime:{hashlib.sha256(runtime.encode()).hexdigest()}"
 
 
 def _states(version: Version) -> dict[str, Any]:

@@ -42,7 +42,9 @@ async def create_function_url_config(ctx: Context, req: dict[str, Any]) -> dict[
         state.put_url(tx, named.scope, named.name, url)
 
     await ctx.store.transact(create)
-    return _described(ctx, named, url)
+    described = _described(ctx, named, url)
+    del described["LastModifiedTime"]
+    return described
 
 
 @operation

@@ -191,7 +191,12 @@ async def get_function_configuration(ctx: Context, req: dict[str, Any]) -> dict[
 
 @operation
 async def list_functions(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    """A page of $LATEST, or with FunctionVersion=ALL of every version, by name."""
+    """A page of $LATEST, or with FunctionVersion=ALL of every version, by name.
+
+    Functions of another MasterRegion would be replicas of it, and there are none.
+    """
+    if req.get("MasterRegion") not in (None, "ALL", ctx.scope.region):
+        return {"Functions": []}
     size = rules.page_size(req)
     is_all = req.get("FunctionVersion") == "ALL"
     after, number = rules.parse_marker(req.get("Marker"))

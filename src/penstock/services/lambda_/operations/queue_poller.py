@@ -48,6 +48,7 @@ class _Held:
     handle: str
     shown: bytes
     visible_at_ms: int
+    trace_id: str = ""
 
 
 @dataclass(slots=True)
@@ -146,13 +147,19 @@ class QueuePoller:
             await self._sort(messages)
 
     async def _sort(self, messages: list[_Message]) -> None:
-        """What the filters don't want is deleted unseen."""
+        """What the filters don't want is deleted unseen; what runs in circles is left, its group with it."""
         visible_at_ms = self._ctx.clock.now_ms() + self._visibility[0]
         dropped: list[_Held] = []
+        stuck: set[str] = set()
         for message in messages:
             record = self._record(message)
-            held = _Held(message["MessageId"], message["ReceiptHandle"], orjson.dumps(record), visible_at_ms)
+            trace_id, group = _header(message, "AWSTraceHeader"), _header(message, "MessageGroupId")
+            shown = orjson.dumps(record)
+            held = _Held(message["MessageId"], message["ReceiptHandle"], shown, visible_at_ms, trace_id)
             if self._filters.is_wanted(record, message["Body"]):
+                if (group and group in stuck) or await self._target.is_circling(trace_id):
+                    stuck.add(group)
+                    continue
                 if not self._waiting:
                     self._first_at_ms = self._ctx.clock.now_ms()
                 self._hold(held)
@@ -215,7 +222,8 @@ class QueuePoller:
         """None once the batch is seen to, else how long to rest before the next attempt."""
         with self._ctx.clock.busy():
             try:
-                outcome = await self._target.invoke(payload)
+                trace_id = self._target.longest(one.trace_id for one in batch.held)
+                outcome = await self._target.invoke(payload, trace_id=trace_id)
             except (Throttled, Unavailable, ServiceError) as error:
                 if isinstance(error, ServiceError):
                     log.warning("batch can't be run function=%s reason=%s", self._target.named.name, error)
@@ -290,6 +298,10 @@ class QueuePoller:
         if message.get("MD5OfMessageAttributes"):
             record["md5OfMessageAttributes"] = message["MD5OfMessageAttributes"]
         return record
+
+
+def _header(message: _Message, name: str) -> str:
+    return str((message.get("Attributes") or {}).get(name, ""))
 
 
 def _attribute(value: dict[str, Any]) -> dict[str, Any]:
