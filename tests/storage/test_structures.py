@@ -58,16 +58,40 @@ def test_a_journal_finds_entries_by_position_and_time_whatever_was_trimmed(steps
                 model += [(position + index + 1, now, piece) for index, piece in enumerate(data)]
                 position += count
             else:
-                old = [entry for entry in model if entry[1] < number][:count]
-                assert journal.trim(tx, "s", before_ms=number, limit=count) == len(old)
-                model = model[len(old) :]
+                old = [entry for entry in model if entry[1] < number]
+                gone = journal.trim(tx, "s", before_ms=number, limit=count)
+                assert min(count, len(old)) <= gone <= len(old)
+                model = model[gone:]
             entries = [(e.position, e.at_ms, e.data) for e in journal.entries(tx, "s")]
             assert entries == model
+            for begin in range(position + 3):
+                for limit in (1, 2, 5, 50):
+                    found = journal.read(tx, "s", position=begin, limit=limit)
+                    assert [e.position for e in found] == [e[0] for e in model if e[0] >= begin][:limit]
             assert journal.first_position(tx, "s") == (model[0][0] if model else position + 1)
             for at in range(now + 2):
                 later = [entry[0] for entry in model if entry[1] >= at]
                 assert journal.position_at(tx, "s", at) == (later[0] if later else position + 1)
         assert journal.next_position(tx, "s") == position + 1
+
+    run(scenario)
+
+
+def test_entries_appended_together_lie_together_up_to_a_size():
+    journal = Journal(("j",))
+
+    def scenario(tx):
+        items = [b"x" * 1024] * 100 + [b"", b"y" * 200_000, b"z"]
+        journal.append_all(tx, "s", items, now_ms=5)
+        assert [entry.data for entry in journal.entries(tx, "s")] == items
+        assert [entry.data for entry in journal.read(tx, "s", position=101, limit=2)] == [b"", b"y" * 200_000]
+        rows = list(tx.range(("j", "e")))
+        assert len(rows) == 4
+        assert journal.trim(tx, "s", before_ms=6, limit=1) == 64
+        assert journal.first_position(tx, "s") == journal.position_at(tx, "s", 0) == 65
+        assert journal.drop(tx, "s", before=101, limit=100) == 0
+        assert journal.drop(tx, "s", before=104, limit=100) == 39
+        assert journal.next_position(tx, "s") == 104
 
     run(scenario)
 
