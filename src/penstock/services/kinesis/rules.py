@@ -7,6 +7,7 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -16,6 +17,7 @@ from penstock.services.kinesis import limits, messages
 from penstock.services.kinesis.state import HASH_MAX, Shard, Stream
 
 _EPOCH, _POSITION, _SHARD = slice(1, 10), slice(11, 27), slice(38, 46)
+_POSITION_SHIFT = 80
 _POSITION_LAST = 2**63 - 1
 _SEAL_BYTES = 16
 
@@ -68,9 +70,19 @@ def find_shard(stream: Stream, shard_id: str) -> Shard | None:
 
 def sequence_number(shard: Shard, position: int, at_ms: int) -> str:
     """56 digits, rising within a shard. In hexadecimal: 2, epoch, shard, position, 00, seconds, shard, 2."""
-    index = shard.index
-    text = f"2{shard.epoch:09x}{index & 15:x}{position:016x}00{at_ms // 1000:09x}{index:08x}2"
-    return str(int(text, 16))
+    return str(_sequence_base(shard.index, shard.epoch, at_ms // 1000) + (position << _POSITION_SHIFT))
+
+
+def sequence_numbers(shard: Shard, position: int, count: int, at_ms: int) -> list[str]:
+    """Of records that are appended together."""
+    first = _sequence_base(shard.index, shard.epoch, at_ms // 1000) + (position << _POSITION_SHIFT)
+    return [str(first + (index << _POSITION_SHIFT)) for index in range(count)]
+
+
+@lru_cache(maxsize=1024)
+def _sequence_base(index: int, epoch_s: int, at_s: int) -> int:
+    """The sequence number of position 0; each position adds `1 << _POSITION_SHIFT`."""
+    return int(f"2{epoch_s:09x}{index & 15:x}{0:016x}00{at_s:09x}{index:08x}2", 16)
 
 
 def position_of(number: str) -> int | None:

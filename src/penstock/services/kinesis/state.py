@@ -14,8 +14,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-import orjson
-
 from penstock.kernel.scope import Scope
 from penstock.kernel.units import HOUR_MS
 from penstock.services.kinesis import limits, messages
@@ -25,6 +23,7 @@ from penstock.storage.transactions import Key, ReadTransaction, Transaction
 
 RECORDS = ("kinesis", "records")
 HASH_MAX = 2**128 - 1
+_IS_ENCRYPTED = 0x8000
 
 
 @dataclass
@@ -129,14 +128,16 @@ class Stored:
     encryption: str = ""
 
     def encode(self) -> bytes:
-        head = orjson.dumps([self.partition_key, self.encryption])
-        return len(head).to_bytes(4, "big") + head + self.data
+        """The key's length with a mark for encryption above it, the key, the data."""
+        key = self.partition_key.encode("utf-8", "surrogatepass")
+        return (len(key) | (_IS_ENCRYPTED if self.encryption == "KMS" else 0)).to_bytes(2, "big") + key + self.data
 
     @classmethod
     def decode(cls, value: bytes) -> "Stored":
-        size = int.from_bytes(value[:4], "big")
-        partition_key, encryption = orjson.loads(value[4 : 4 + size])
-        return cls(partition_key, value[4 + size :], encryption)
+        head = int.from_bytes(value[:2], "big")
+        end = 2 + (head & ~_IS_ENCRYPTED)
+        key = value[2:end].decode("utf-8", "surrogatepass")
+        return cls(key, value[end:], "KMS" if head & _IS_ENCRYPTED else "NONE")
 
 
 @dataclass(frozen=True)

@@ -127,9 +127,8 @@ def _append(
     for index, error in refused.items():
         answers[index] = {"ErrorCode": error.code, "ErrorMessage": error.message}
     for shard, indexes, items in by_shard.values():
-        entries = journal.append_all(tx, shard.id, items, now_ms=now_ms)
-        for index, entry in zip(indexes, entries, strict=True):
-            number = rules.sequence_number(shard, entry.position, entry.at_ms)
+        position, at_ms = journal.extend(tx, shard.id, items, now_ms=now_ms)
+        for index, number in zip(indexes, rules.sequence_numbers(shard, position, len(items), at_ms), strict=True):
             answers[index] = {"ShardId": shard.id, "SequenceNumber": number}
     return answers, encryption
 
