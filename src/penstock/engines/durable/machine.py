@@ -78,8 +78,7 @@ class Machine:
         operation.payload = payload
         self._operations.put(operation)
         self._write(len(payload.encode()))
-        details = {"Input": {"Payload": payload}, "ExecutionTimeout": self.execution.timeout_s}
-        self._tell(operation, "ExecutionStarted", details)
+        self._tell(operation, "ExecutionStarted", {"Input": {}, "ExecutionTimeout": self.execution.timeout_s}, own=True)
         self.execution.is_ready = True
 
     def begin(self, invocation_id: str) -> list[str]:
@@ -224,7 +223,9 @@ class Machine:
             raise CallbackClosed
         return operation
 
-    def on_chained_end(self, id: str, status: str, *, result: str | None, error: ErrorObject | None) -> None:
+    def on_chained_end(
+        self, id: str, status: str, *, result: str | None, error: ErrorObject | None, version: str = ""
+    ) -> None:
         """The invoked function has ended. One that is told of twice, or too late, changes nothing."""
         operation = self._operations.find(id)
         if self.execution.is_closed or operation is None or operation.has_ended or operation.type != "CHAINED_INVOKE":
@@ -235,6 +236,7 @@ class Machine:
             text = f"CHAINED_INVOKE output payload size must be less than or equal to {bound} bytes."
             status, result, error = "FAILED", None, {"ErrorMessage": text}
         self._write(size)
+        operation.child_version = version or operation.child_version
         self._end_by_others(operation, status, result=result, error=error)
 
     def stop(self, error: ErrorObject | None) -> None:
@@ -308,8 +310,8 @@ class Machine:
             operation.payload = update.get("Payload")
             self.execution.waiting[operation.id] = 0
             self.chained.append(operation)
-            details["Input"] = {"Payload": operation.payload}
-        self._tell(operation, "ChainedInvokeStarted", details)
+            details["Input"] = {}
+        self._tell(operation, "ChainedInvokeStarted", details, own=True)
         if error is not None:
             self._end(operation, "FAILED", error=error)
 
@@ -324,12 +326,13 @@ class Machine:
 
     def _tell_attempt(self, operation: Operation, delay_s: int = 0) -> None:
         """A step's try has ended: well, or with an error."""
-        retry = {"CurrentAttempt": operation.attempt, "NextAttemptDelaySeconds": delay_s}
+        own, retry = operation.has_ended, {"CurrentAttempt": operation.attempt, "NextAttemptDelaySeconds": delay_s}
         if operation.error is not None or operation.status == "FAILED":
-            details: dict[str, Any] = {"Error": {"Payload": operation.error or {}}, "RetryDetails": retry}
-            self._tell(operation, "StepFailed", details)
+            error = {} if own else {"Payload": operation.error or {}}
+            self._tell(operation, "StepFailed", {"Error": error, "RetryDetails": retry}, own=own)
         else:
-            self._tell(operation, "StepSucceeded", {"Result": {"Payload": operation.result}, "RetryDetails": retry})
+            result = {} if own else {"Payload": operation.result}
+            self._tell(operation, "StepSucceeded", {"Result": result, "RetryDetails": retry}, own=own)
 
     def _complete_due(self) -> None:
         """End the waits and the overdue callbacks, and make the steps ready whose next try is due."""
@@ -376,11 +379,9 @@ class Machine:
         details: dict[str, Any] = {}
         if operation.type == "WAIT":
             details = {"Duration": duration_s} if status == "SUCCEEDED" else {}
-        elif status == "SUCCEEDED":
-            details = {"Result": {"Payload": result}}
         else:
-            details = {"Error": {"Payload": error or {}}}
-        self._tell(operation, _EVENT_WORDS[operation.type] + _STATUS_WORDS[status], details)
+            details = {"Result" if status == "SUCCEEDED" else "Error": {}}
+        self._tell(operation, _EVENT_WORDS[operation.type] + _STATUS_WORDS[status], details, own=True)
 
     def _close(self, status: str, *, result: str | None = None, error: ErrorObject | None = None) -> None:
         """The execution ends. Nobody may checkpoint any more, and nothing is waited for."""
@@ -416,9 +417,10 @@ class Machine:
         self.written += size
         self.execution.written_bytes += size
 
-    def _tell(self, operation: Operation | None, kind: str, details: dict[str, Any]) -> None:
+    def _tell(self, operation: Operation | None, kind: str, details: dict[str, Any], *, own: bool = False) -> None:
+        """Add to the history. `own`: the payloads are to be read from the operation, which keeps them."""
         self.execution.events += 1
-        event = Event(self.execution.events, kind, self._now_ms, details)
+        event = Event(self.execution.events, kind, self._now_ms, details, has_own=own)
         if operation is not None:
             event.id, event.name = operation.id, operation.name
             event.parent_id, event.sub_type = operation.parent_id, operation.sub_type

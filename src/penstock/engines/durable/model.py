@@ -137,7 +137,11 @@ class Execution:
 
 @dataclass
 class Event:
-    """One entry of the history. `details` has its data in full; what a caller sees of it history.py decides."""
+    """One entry of the history.
+
+    details    its data by the API's names; what a caller sees of it shapes.py decides
+    has_own    payloads that are the operation's own for good are there and not here
+    """
 
     number: int
     type: str
@@ -147,6 +151,7 @@ class Event:
     name: str = ""
     parent_id: str = ""
     sub_type: str = ""
+    has_own: bool = False
 
 
 class Operations(Protocol):

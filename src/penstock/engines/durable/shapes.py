@@ -97,11 +97,12 @@ def execution_members(execution: Execution, function_arn: str, when: When) -> di
 
 
 def event_members(event: Event, when: When, operations: Operations, *, has_data: bool) -> dict[str, Any]:
-    """An Event of the history; without data, payloads are left out. A child that has begun since is named."""
-    details = _event_details(event.details, when, has_data=has_data)
-    child = operations.find(event.id) if event.type == "ChainedInvokeStarted" else None
-    if child is not None and child.child_arn:
-        details |= {"DurableExecutionArn": child.child_arn, "ExecutedVersion": child.child_version}
+    """An Event of the history; without data, payloads are left out. What a chained invoke began is named."""
+    operation = operations.find(event.id) if event.has_own else None
+    details = _event_details(event.details, when, operation, has_data=has_data)
+    if event.type == "ChainedInvokeStarted" and operation is not None:
+        begun = {"DurableExecutionArn": operation.child_arn, "ExecutedVersion": operation.child_version}
+        details |= {name: value for name, value in begun.items() if value}
     members = {
         "EventType": event.type,
         "SubType": event.sub_type or None,
@@ -115,11 +116,20 @@ def event_members(event: Event, when: When, operations: Operations, *, has_data:
     return _given(members)
 
 
-def _event_details(details: Mapping[str, Any], when: When, *, has_data: bool) -> dict[str, Any]:
+def _event_details(
+    details: Mapping[str, Any], when: When, operation: Operation | None, *, has_data: bool
+) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     for name, value in details.items():
         if name in _DATA:
-            shown[name] = _given(value) if has_data else {}
+            payload = _own_payload(name, operation) if operation is not None else value.get("Payload")
+            shown[name] = _given({"Payload": payload}) if has_data else {}
         elif value is not None:
             shown[name] = when(value) if name.endswith("Timestamp") else value
     return shown
+
+
+def _own_payload(name: str, operation: Operation) -> Any:
+    if name == "Input":
+        return operation.payload
+    return operation.result if name == "Result" else operation.error or {}

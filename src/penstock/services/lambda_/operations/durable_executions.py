@@ -149,7 +149,7 @@ async def get_durable_execution_history(ctx: Context, req: Members) -> Members:
             if len(shown) >= size or size_bytes > limits.DURABLE_PAGE_BYTES_MAX:
                 return shown, True
             shown.append(shapes.event_members(event, rules.when, operations, has_data=has_data))
-            size_bytes += len(orjson.dumps(event.details)) if has_data else 0
+            size_bytes += len(orjson.dumps(shown[-1])) if has_data else 0
         return shown, False
 
     events, has_more = await ctx.store.read(read)

@@ -318,7 +318,7 @@ class _Chained:
         except ServiceError as error:
             await self._end("FAILED", error={"ErrorMessage": error.message, "ErrorType": error.code})
             return
-        await self._end_with(outcome)
+        await self._end_with(outcome, version.version)
 
     async def _find(self) -> tuple[Execution | None, Operation | None]:
         """The operation, unless it has ended; what is no longer to be invoked is taken off."""
@@ -374,25 +374,26 @@ class _Chained:
 
         await self._ledger.commit(begin)
 
-    async def _end_with(self, outcome: Outcome) -> None:
+    async def _end_with(self, outcome: Outcome, version: str) -> None:
         if outcome.function_error is not None:
-            await self._end("FAILED", error=error_of_function(outcome.payload))
+            await self._end("FAILED", error=error_of_function(outcome.payload), version=version)
             return
         try:
-            await self._end("SUCCEEDED", result=outcome.payload.decode())
+            await self._end("SUCCEEDED", result=outcome.payload.decode(), version=version)
         except UnicodeDecodeError:
             text = "CHAINED_INVOKE response could not be decoded as UTF-8."
-            await self._end("FAILED", error={"ErrorMessage": text})
+            await self._end("FAILED", error={"ErrorMessage": text}, version=version)
 
-    async def _end(self, status: str, *, result: str | None = None, error: ErrorObject | None = None) -> None:
+    async def _end(
+        self, status: str, *, result: str | None = None, error: ErrorObject | None = None, version: str = ""
+    ) -> None:
+        def tell(machine: Machine) -> None:
+            machine.on_chained_end(self._operation_id, status, result=result, error=error, version=version)
+
         def end(change: Change) -> None:
             scope = self._ctx.scope
             records.set_ready(change.tx, scope, self._id, self._operation_id, is_ready=False)
             if records.find(change.tx, scope, self._id) is not None:
-                change.of(
-                    scope,
-                    self._id,
-                    lambda machine: machine.on_chained_end(self._operation_id, status, result=result, error=error),
-                )
+                change.of(scope, self._id, tell)
 
         await self._ledger.commit(end)
