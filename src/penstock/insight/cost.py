@@ -26,6 +26,7 @@ class FunctionCost:
 
     provisioned_usd   provisioned concurrency, held and used; snap_start_usd: restores
     ephemeral_usd     /tmp above 512 MB; streaming_usd: streamed answers above 6 MB each
+    durable_usd       durable executions' operations and what they wrote, without its keeping
     """
 
     function: str
@@ -40,10 +41,11 @@ class FunctionCost:
     ephemeral_usd: float = 0.0
     snap_start_usd: float = 0.0
     streaming_usd: float = 0.0
+    durable_usd: float = 0.0
 
     @property
     def usd(self) -> float:
-        extras = self.provisioned_usd + self.ephemeral_usd + self.snap_start_usd + self.streaming_usd
+        extras = self.provisioned_usd + self.ephemeral_usd + self.snap_start_usd + self.streaming_usd + self.durable_usd
         return self.request_usd + self.duration_usd + extras
 
 
@@ -112,6 +114,8 @@ def _add_extras(line: FunctionCost, day: DayOfFunction, prices: dict[str, Any]) 
     line.ephemeral_usd += day.ephemeral_gb_s * prices["ephemeral_gb_second_usd"]
     line.snap_start_usd += day.restored_gb * prices["restored_gb_usd"]
     line.streaming_usd += day.streamed_gb * prices["streamed_gb_usd"]
+    line.durable_usd += day.durable_operations * prices["durable_operation_usd"]
+    line.durable_usd += day.durable_gb * prices["durable_gb_usd"]
 
 
 def _rates(month: list[DayOfFunction], prices: dict[str, Any], *, has_free_tier: bool) -> dict[str, float]:

@@ -35,6 +35,8 @@ class DayOfFunction:
     ephemeral_gb_s: float = 0.0
     restored_gb: float = 0.0
     streamed_gb: float = 0.0
+    durable_operations: int = 0
+    durable_gb: float = 0.0
 
 
 async def function_days(
@@ -62,6 +64,8 @@ async def function_days(
                 usage.ephemeral_mb_ms / MB_MS_PER_GB_S,
                 usage.restored_mb / 1024,
                 usage.streamed_bytes / GIB,
+                usage.durable_operations,
+                usage.durable_bytes / GIB,
             )
             for day, name, architecture, usage in state.usage(tx, scope, day_first=day_first, day_last=day_last)
         ]

@@ -8,9 +8,10 @@ import asyncio
 import heapq
 import itertools
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Clock(Protocol):
@@ -29,6 +30,10 @@ class Clock(Protocol):
     def busy(self) -> Iterator[None]:
         """While held, virtual time may not jump by itself: something is going on."""
 
+    @contextmanager
+    def idle(self) -> Iterator[None]:
+        """Within `busy`, by the task that entered it: it only waits, for something that time may have to bring."""
+
 
 class SystemClock:
     """Real time."""
@@ -46,6 +51,10 @@ class SystemClock:
     def busy(self) -> Iterator[None]:
         yield
 
+    @contextmanager
+    def idle(self) -> Iterator[None]:
+        yield
+
 
 class VirtualClock:
     """Time that moves only when it is told to: `advance`, or `next_due_ms` and a jump."""
@@ -55,7 +64,7 @@ class VirtualClock:
         self._start_ms = start_ms
         self._sleepers: list[tuple[int, int, asyncio.Future[None]]] = []
         self._order = itertools.count()
-        self._busy = 0
+        self._busy: Counter[asyncio.Task[Any] | None] = Counter()
 
     def now_ms(self) -> int:
         return self._now_ms
@@ -74,16 +83,32 @@ class VirtualClock:
 
     @contextmanager
     def busy(self) -> Iterator[None]:
-        self._busy += 1
+        task = _current_task()
+        self._hold(task, 1)
         try:
             yield
         finally:
-            self._busy -= 1
+            self._hold(task, -1)
+
+    @contextmanager
+    def idle(self) -> Iterator[None]:
+        task = _current_task()
+        held = self._busy[task]
+        self._hold(task, -held)
+        try:
+            yield
+        finally:
+            self._hold(task, held)
+
+    def _hold(self, task: asyncio.Task[Any] | None, more: int) -> None:
+        self._busy[task] += more
+        if not self._busy[task]:
+            del self._busy[task]
 
     @property
     def is_idle(self) -> bool:
         """No one holds `busy`."""
-        return self._busy == 0
+        return not self._busy
 
     def next_due_ms(self) -> int | None:
         """When the earliest sleeper wakes, or None if nobody sleeps."""
@@ -96,3 +121,10 @@ class VirtualClock:
         self._now_ms = max(self._now_ms, now_ms)
         while (due_ms := self.next_due_ms()) is not None and due_ms <= self._now_ms:
             heapq.heappop(self._sleepers)[2].set_result(None)
+
+
+def _current_task() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None

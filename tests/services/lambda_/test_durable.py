@@ -5,8 +5,11 @@ import asyncio
 import orjson
 import pytest
 
+from penstock.insight.cost import bill
 from penstock.kernel.errors import ServiceError
+from penstock.kernel.scope import Scope
 from penstock.services import lambda_, sqs
+from penstock.storage import metrics
 from penstock.testkit.functions import FakePool, create_function, outcome
 from penstock.testkit.world import World
 
@@ -422,3 +425,58 @@ async def test_a_callback_that_has_ended_takes_no_second_answer(case):
         assert (await case.describe(arn))["Status"] == "SUCCEEDED"
         code, _ = await case.refusal("SendDurableExecutionCallbackHeartbeat", CallbackId="bm90aGluZw==")
         assert code == "InvalidParameterValueException"
+
+
+async def test_a_mapping_begins_an_execution_for_each_batch_and_waits_for_its_end(case):
+    async def script(event):
+        if len(case.pool.events) == 1:
+            await case.checkpoint(event, update("w", "WAIT", "START", WaitOptions={"WaitSeconds": 20}))
+            return {"Status": "PENDING"}
+        return {"Status": "SUCCEEDED"}
+
+    case.pool.script = script
+    async with case:
+        queue = "arn:aws:sqs:us-east-1:000000000000:work"
+        await case.call("sqs", "CreateQueue", QueueName="work", Attributes={"VisibilityTimeout": "60"})
+        assert (await case.refusal("CreateEventSourceMapping", FunctionName="f", EventSourceArn=queue))[0] == (
+            "InvalidParameterValueException"
+        )
+        await case.call("lambda", "CreateEventSourceMapping", FunctionName="f:$LATEST", EventSourceArn=queue)
+        await case.world.advance(1)
+        url = "http://localhost:4566/000000000000/work"
+        await case.call("sqs", "SendMessage", QueueUrl=url, MessageBody="hello")
+        await case.world.advance(10)
+        names = ["ApproximateNumberOfMessagesNotVisible"]
+        seen = await case.call("sqs", "GetQueueAttributes", QueueUrl=url, AttributeNames=names)
+        assert seen["Attributes"] == {names[0]: "1"}
+        await case.world.advance(20)
+        seen = await case.call("sqs", "GetQueueAttributes", QueueUrl=url, AttributeNames=names)
+        assert seen["Attributes"] == {names[0]: "0"}
+        started = case.pool.events[0]["InitialExecutionState"]["Operations"][0]["ExecutionDetails"]["InputPayload"]
+        assert orjson.loads(started)["Records"][0]["body"] == "hello"
+        answer = await case.call("lambda", "ListDurableExecutionsByFunction", FunctionName="f", Statuses=["SUCCEEDED"])
+        assert len(answer["DurableExecutions"]) == 1
+
+
+async def test_operations_and_bytes_are_metered_and_told_to_cloudwatch(case):
+    async def script(event):
+        answer = await case.checkpoint(event, update("s", "STEP", "SUCCEED", Payload="x" * 1000))
+        await case.checkpoint(event, update("t", "STEP", "SUCCEED"), token=answer["CheckpointToken"])
+        return {"Status": "SUCCEEDED"}
+
+    case.pool.script = script
+    async with case:
+        await case.start()
+        await case.world.advance(60)
+        whole = await bill(case.world.platform)
+        [line] = whole.functions
+        assert line.durable_usd == pytest.approx(3 * 0.000008 + 1002 / 2**30 * 0.25)
+        wanted = ("Started", "Succeeded", "Operations", "StorageWrittenBytes", "Duration")
+        found = await case.world.platform.store.read(
+            lambda tx: [
+                series.name
+                for name in wanted
+                for series, _ in metrics.series_of(tx, Scope(), namespace="AWS/Lambda", name=f"DurableExecution{name}")
+            ]
+        )
+        assert set(found) == {f"DurableExecution{name}" for name in wanted}

@@ -10,7 +10,7 @@ from rich.table import Table
 from penstock.app.cli.look import Json, report_failure
 from penstock.app.client import NodeUnreachable, Refused, ask, endpoint_of
 
-_EXTRAS = ("provisioned_usd", "ephemeral_usd", "snap_start_usd", "streaming_usd")
+_EXTRAS = ("provisioned_usd", "ephemeral_usd", "snap_start_usd", "streaming_usd", "durable_usd")
 
 
 def cost(
@@ -25,7 +25,8 @@ def cost(
 ) -> int:
     """What AWS would have billed for the functions that ran, from metered requests, durations and memory.
 
-    Extras are provisioned concurrency, /tmp above 512 MB, SnapStart restores and streamed answers; --as-json has each.
+    Extras are provisioned concurrency, /tmp above 512 MB, SnapStart restores, streamed answers and
+    durable executions; --as-json has each.
 
     Parameters
     ----------

@@ -89,6 +89,7 @@ class Execution:
     started_ms: int
     timeout_s: int
     retention_days: int
+    architecture: str = "x86_64"
     request_sha256: str = ""
     trace_id: str = ""
     is_asynchronous: bool = False

@@ -332,6 +332,7 @@ class Usage:
     ephemeral_mb_ms    /tmp above 512 MB times billed time
     restored_mb        memory of environments restored from SnapStart's snapshots
     streamed_bytes     of streamed answers, above the first 6 MB of each
+    durable_operations, durable_bytes: of durable executions: what was done and what was written
     """
 
     requests: int = 0
@@ -345,6 +346,8 @@ class Usage:
     ephemeral_mb_ms: int = 0
     restored_mb: int = 0
     streamed_bytes: int = 0
+    durable_operations: int = 0
+    durable_bytes: int = 0
 
 
 _EVENT_CONFIG = Record(EventConfig)

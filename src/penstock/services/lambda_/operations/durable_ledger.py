@@ -20,6 +20,7 @@ from penstock.kernel.units import DAY_MS
 from penstock.services.lambda_ import state
 from penstock.services.lambda_.operations import durable_records as records
 from penstock.services.lambda_.operations.durable_records import StoredOperations
+from penstock.services.lambda_.operations.metering import meter_of
 from penstock.storage import outbox
 from penstock.storage.transactions import Transaction
 
@@ -31,11 +32,11 @@ T = TypeVar("T")
 
 @dataclass
 class Change:
-    """One transaction's changes. `closed`: the executions that end in it."""
+    """One transaction's changes. `changed`: the executions that it concerns, with operations and bytes that count."""
 
     tx: Transaction
     now_ms: int
-    closed: list[str] = field(default_factory=list)
+    changed: list[tuple[Scope, Machine]] = field(default_factory=list)
 
     def of(self, scope: Scope, id: str, apply: Callable[[Machine], T], *, is_timer: bool = False) -> T:
         """Apply an event to an execution that is there. `is_timer`: its timer is spent."""
@@ -70,11 +71,11 @@ class Change:
             outbox.cancel(tx, WAKE, execution.id)
         elif wake_ms != before_ms:
             outbox.add(tx, WAKE, _intent(scope, execution.id), due_ms=wake_ms, id=execution.id)
+        self.changed.append((scope, machine))
         if machine.has_closed:
             self._on_closed(scope, execution, operations)
 
     def _on_closed(self, scope: Scope, execution: Execution, operations: StoredOperations) -> None:
-        self.closed.append(execution.id)
         records.clear_ready(self.tx, scope, execution.id)
         due_ms = self.now_ms + execution.retention_days * DAY_MS
         outbox.add(self.tx, FORGET, _intent(scope, execution.id), due_ms=due_ms, id=execution.id)
@@ -151,15 +152,21 @@ class Ledger:
     async def _commit(self, fn: Callable[[Change], T]) -> T:
         now_ms = self._platform.clock.now_ms()
 
-        def run(tx: Transaction) -> tuple[T, list[str]]:
+        def run(tx: Transaction) -> tuple[T, list[tuple[Scope, Machine]]]:
             change = Change(tx, now_ms)
-            return fn(change), change.closed
+            return fn(change), change.changed
 
-        result, closed = await self._platform.store.transact(run)
-        for id in closed:
-            if id in self._endings:
-                self._endings[id][0].signal()
+        result, changed = await self._platform.store.transact(run)
+        for scope, machine in changed:
+            self._on_changed(scope, machine)
         return result
+
+    def _on_changed(self, scope: Scope, machine: Machine) -> None:
+        execution = machine.execution
+        if machine.billed or machine.written or machine.has_closed:
+            meter_of(self._platform).on_durable(scope, execution, machine.billed, machine.written)
+        if machine.has_closed and execution.id in self._endings:
+            self._endings[execution.id][0].signal()
 
     async def ending(self, scope: Scope, id: str) -> Execution:
         """The execution, once it has ended."""
@@ -171,7 +178,8 @@ class Ledger:
                 execution = await self._platform.store.read(lambda tx: records.get(tx, scope, id))
                 if execution.is_closed:
                     return execution
-                await changed.wait()
+                with self._platform.clock.idle():
+                    await changed.wait()
         finally:
             wakeup, waiting = self._endings.pop(id)
             if waiting > 1:

@@ -31,6 +31,12 @@ def durable_too_long_to_wait() -> ServiceError:
     )
 
 
+def durable_too_long_to_map() -> ServiceError:
+    return messages.invalid(
+        "An event source mapping can't invoke a durable function with an executionTimeout greater than 15 minutes."
+    )
+
+
 def durable_streamed() -> ServiceError:
     return messages.invalid("You cannot invoke a durable function with a response stream.")
 

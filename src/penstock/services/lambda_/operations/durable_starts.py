@@ -52,6 +52,16 @@ def check_invocable(named: Named, version: Version, name: str) -> None:
         raise durable_messages.durable_unqualified()
 
 
+def check_mappable(named: Named, version: Version) -> None:
+    """A mapping waits for the executions that it begins. Raises InvalidParameterValueException.
+
+    Source: https://docs.aws.amazon.com/lambda/latest/dg/durable-invoking-esm.html
+    """
+    check_invocable(named, version, "")
+    if version.durable_timeout_s > limits.DURABLE_SYNC_S_MAX.value:
+        raise durable_messages.durable_too_long_to_map()
+
+
 async def start(ctx: Context, named: Named, version: Version, payload: bytes, name: str, trace_id: str) -> str:
     """Begin an execution that nobody waits for; its ARN. One of that name and payload is found, not begun anew."""
     begun = Start(named, version, payload, ctx.entropy.uuid(), name, trace_id, is_asynchronous=True)
@@ -103,6 +113,7 @@ def begin(change: Change, start: Start) -> Execution:
         started_ms=change.now_ms,
         timeout_s=version.durable_timeout_s,
         retention_days=version.durable_retention_days,
+        architecture=version.architecture,
         request_sha256=sha256,
         trace_id=start.trace_id,
         is_asynchronous=start.is_asynchronous,

@@ -10,7 +10,7 @@ from typing import Any
 from penstock.framework.context import Context
 from penstock.framework.service import operation
 from penstock.services.lambda_ import messages, rules, state
-from penstock.services.lambda_.operations import functions, mappings, source_settings
+from penstock.services.lambda_.operations import durable_starts, functions, mappings, source_settings
 from penstock.services.lambda_.operations.mappings import EventSource
 from penstock.services.lambda_.operations.source_checks import check_arn, check_source
 from penstock.services.lambda_.rules import Named
@@ -38,7 +38,7 @@ async def create_event_source_mapping(ctx: Context, req: dict[str, Any]) -> dict
     await check_source(ctx, named, source)
 
     def create(tx: Transaction) -> None:
-        functions.get_version(tx, named)
+        durable_starts.check_mappable(named, functions.get_version(tx, named))
         _check_is_new(tx, ctx, source)
         mappings.put_source(tx, ctx.scope, source)
 
@@ -105,7 +105,8 @@ async def update_event_source_mapping(ctx: Context, req: dict[str, Any]) -> dict
         known = _get(tx, ctx, req)
         if known.revision != revision:
             raise messages.mapping_in_use("update")
-        functions.get_version(tx, Named(ctx.scope, source.function, source.qualifier))
+        named = Named(ctx.scope, source.function, source.qualifier)
+        durable_starts.check_mappable(named, functions.get_version(tx, named))
         _check_is_new(tx, ctx, source)
         source.tags = known.tags
         mappings.put_source(tx, ctx.scope, source)

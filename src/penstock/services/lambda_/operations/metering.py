@@ -3,6 +3,7 @@
 A crash may lose the last second's counts; AWS's bill is late as well.
 """
 
+from penstock.engines.durable.model import Execution
 from penstock.engines.functions.ports import Outcome
 from penstock.framework.context import Platform
 from penstock.framework.wakeups import Wakeup
@@ -54,11 +55,30 @@ class Meter:
     def on_throttle(self, scope: Scope, version: Version) -> None:
         self._of(scope, version).throttles += 1
 
+    def on_durable(self, scope: Scope, execution: Execution, operations: int, written_bytes: int) -> None:
+        """An execution went on by so many operations and bytes."""
+        counts = self._counted(scope, execution.function, execution.architecture)
+        counts.durable_operations += operations
+        counts.durable_bytes += written_bytes
+        subject = metrics.subject_of(scope, execution.function, execution.version)
+        if execution.events == 1:
+            self.metrics.count(subject, "DurableExecutionStarted")
+        if execution.is_closed:
+            word = {"TIMED_OUT": "TimedOut"}.get(execution.status, execution.status.capitalize())
+            self.metrics.count(subject, f"DurableExecution{word}")
+            duration_ms = (execution.ended_ms or execution.started_ms) - execution.started_ms
+            self.metrics.count(subject, "DurableExecutionDuration", duration_ms)
+            self.metrics.count(subject, "DurableExecutionOperations", execution.operations)
+            self.metrics.count(subject, "DurableExecutionStorageWrittenBytes", execution.written_bytes)
+
     def _of(self, scope: Scope, version: Version) -> Usage:
+        return self._counted(scope, version.name, version.architecture)
+
+    def _counted(self, scope: Scope, name: str, architecture: str) -> Usage:
         day = rules.when(self._platform.clock.now_ms()).strftime("%Y-%m-%d")
         if not self._counts:
             self.wakeup.signal()
-        return self._counts.setdefault((scope, day, version.name, version.architecture), Usage())
+        return self._counts.setdefault((scope, day, name, architecture), Usage())
 
     @property
     def is_empty(self) -> bool:

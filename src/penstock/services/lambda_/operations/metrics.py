@@ -19,7 +19,10 @@ from penstock.storage.transactions import Transaction
 
 NAMESPACE = "AWS/Lambda"
 _MINUTE_MS = 60_000
-_MILLISECONDS = frozenset({"Duration", "AsyncEventAge", "IteratorAge", "PostRuntimeExtensionsDuration"})
+_MILLISECONDS = frozenset(
+    {"Duration", "AsyncEventAge", "IteratorAge", "PostRuntimeExtensionsDuration", "DurableExecutionDuration"}
+)
+_BYTES = frozenset({"DurableExecutionStorageWrittenBytes"})
 # Levels, not counts: what functions come to together isn't the sum of what each comes to.
 _LEVELS = frozenset({"ConcurrentExecutions", "UnreservedConcurrentExecutions"})
 
@@ -223,7 +226,7 @@ def write(tx: Transaction, taken: Minutes) -> None:
             for dimensions in _dimensions(subject, is_level=name in _LEVELS):
                 told.setdefault((subject.scope, name, dimensions, minute_s), Statistics()).merge(statistics)
     for (scope, name, dimensions, minute_s), statistics in told.items():
-        unit = "Milliseconds" if name in _MILLISECONDS else "Count"
+        unit = "Milliseconds" if name in _MILLISECONDS else "Bytes" if name in _BYTES else "Count"
         metrics.record(tx, scope, Series(NAMESPACE, name, dimensions, unit), minute_s, statistics)
 
 
