@@ -85,6 +85,12 @@ async def config(world, **params):
             "must satisfy enum value set: [PublishedVersions, None]",
         ),
         (
+            "CreateFunction",
+            {"VpcConfig": {"SubnetIds": ["subnet-1"]}},
+            "InvalidParameterValueException",
+            "SubnetIds and SecurityIds must coexist or be both empty list.",
+        ),
+        (
             "UpdateFunctionCode",
             {"ImageUri": "x"},
             "InvalidParameterValueException",
@@ -250,6 +256,13 @@ async def config(world, **params):
             "ValidationException",
             "1 validation error detected: Value 'Later' at 'invocationType' failed to satisfy constraint: Member must "
             "satisfy enum value set: [Event, RequestResponse, DryRun]",
+        ),
+        (
+            "Invoke",
+            {"TenantId": "blue"},
+            "InvalidParameterValueException",
+            "The invoked function is not enabled with tenancy configuration, but a tenant ID was specified in the "
+            "request. Remove the tenant ID and try again.",
         ),
         ("Invoke", {"Qualifier": "gone"}, "ResourceNotFoundException", f"Function not found: {ARN}:gone"),
     ],
@@ -421,3 +434,20 @@ async def test_tags_are_of_code_signing_configurations_and_mappings_too(world):
         await call(world, "TagResource", Resource=arn, Tags={"b": "2"})
         await call(world, "UntagResource", Resource=arn, TagKeys=["a"])
         assert await call(world, "ListTags", Resource=arn) == {"Tags": {"b": "2"}}
+
+
+async def test_both_versions_of_an_alias_have_one_role(world):
+    await create_function(world, Publish=True)
+    await call(world, "UpdateFunctionConfiguration", Role="arn:aws:iam::000000000000:role/other")
+    await world.settle()
+    await call(world, "PublishVersion")
+    routing = {"AdditionalVersionWeights": {"2": 0.5}}
+    with pytest.raises(ServiceError, match="must have the same execution role"):
+        await call(world, "CreateAlias", Name="a", FunctionVersion="1", RoutingConfig=routing)
+
+
+async def test_functions_of_another_master_region_are_none(world):
+    await create_function(world)
+    for region, count in (("us-east-1", 1), ("ALL", 1), ("eu-west-1", 0)):
+        found = await call(world, "ListFunctions", MasterRegion=region, FunctionVersion="ALL")
+        assert len(found["Functions"]) == count

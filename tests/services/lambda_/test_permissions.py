@@ -92,3 +92,24 @@ async def test_latest_has_no_policy_of_its_own(world):
     await create_function(world)
     with pytest.raises(ServiceError, match="We currently do not support adding policies for"):
         await call(world, "AddPermission", **S3, Qualifier="$LATEST")
+
+
+async def test_where_iam_is_enforced_a_role_must_be_allowed_what_the_settings_need(world):
+    trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    document = orjson.dumps({"Version": "2012-10-17", "Statement": [trust]}).decode()
+    await world.call("iam", "CreateRole", RoleName="worker", AssumeRolePolicyDocument=document)
+    await create_function(world)
+    world.platform.auth = "enforce"
+    dead = {"TargetArn": "arn:aws:sqs:us-east-1:000000000000:dead"}
+    network = {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}
+    for members, text in (
+        ({"DeadLetterConfig": dead}, "not have permissions to call SendMessage on SQS"),
+        ({"DeadLetterConfig": {"TargetArn": "arn:aws:sns:us-east-1:000000000000:t"}}, "to call Publish on SNS"),
+        ({"VpcConfig": network}, "to call CreateNetworkInterface on EC2"),
+    ):
+        with pytest.raises(ServiceError, match=text):
+            await call(world, "UpdateFunctionConfiguration", **members)
+    allowed = [{"Effect": "Allow", "Action": ["sqs:SendMessage", "ec2:*"], "Resource": "*"}]
+    policy = orjson.dumps({"Version": "2012-10-17", "Statement": allowed}).decode()
+    await world.call("iam", "PutRolePolicy", RoleName="worker", PolicyName="p", PolicyDocument=policy)
+    await call(world, "UpdateFunctionConfiguration", DeadLetterConfig=dead, VpcConfig=network)

@@ -152,10 +152,6 @@ def functions_only() -> ServiceError:
     )
 
 
-def cross_account_role() -> ServiceError:
-    return access_denied("Cross-account pass role is not allowed.")
-
-
 def no_code() -> ServiceError:
     return invalid("Please provide a source for function code.")
 
@@ -239,6 +235,27 @@ def bad_dead_letter(arn: str) -> ServiceError:
 
 def role_not_assumable() -> ServiceError:
     return invalid("The role defined for the function cannot be assumed by Lambda.")
+
+
+def role_lacks(call: str, service: str) -> ServiceError:
+    """Source: https://github.com/elastic/beats/issues/13963"""
+    return invalid(f"The provided execution role does not have permissions to call {call} on {service}")
+
+
+def half_a_network() -> ServiceError:
+    """Source: https://github.com/aws/aws-sdk-js/issues/1293"""
+    return invalid("SubnetIds and SecurityIds must coexist or be both empty list.")
+
+
+def tenant_of_none() -> ServiceError:
+    return invalid(
+        "The invoked function is not enabled with tenancy configuration, but a tenant ID was specified in the request. "
+        "Remove the tenant ID and try again."
+    )
+
+
+def versions_differ(member: str) -> ServiceError:
+    return invalid(f"Both versions of an alias must have the same {member}.")
 
 
 def bad_json(detail: str) -> ServiceError:

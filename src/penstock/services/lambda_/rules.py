@@ -83,6 +83,9 @@ def check_configuration(req: Mapping[str, Any]) -> None:
     _check_bound(req.get("EphemeralStorage") or {}, "Size", limits.EPHEMERAL_MB_MAX.value)
     if req.get("Runtime"):
         check_runtime(req["Runtime"])
+    network = req.get("VpcConfig") or {}
+    if bool(network.get("SubnetIds")) != bool(network.get("SecurityGroupIds")):
+        raise messages.half_a_network()
     check_environment((req.get("Environment") or {}).get("Variables") or {})
     _check_dead_letter((req.get("DeadLetterConfig") or {}).get("TargetArn") or "")
     check_layer_list(req.get("Layers") or ())

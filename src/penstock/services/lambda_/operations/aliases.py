@@ -3,6 +3,7 @@
 Source: https://docs.aws.amazon.com/lambda/latest/dg/configuring-alias-routing.html
 """
 
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -122,9 +123,13 @@ def _check(tx: ReadTransaction, named: Named, alias: Alias) -> None:
         raise messages.latest_in_routing()
     if alias.version in alias.weights:
         raise messages.version_twice_in_routing(alias.version)
-    for version in (alias.version, *alias.weights):
-        if state.find_version(tx, named.scope, named.name, version) is None:
-            raise messages.function_not_found(state.arn_of(named.scope, named.name, version))
+    targets = [
+        functions.get_version(tx, replace(named, qualifier=number)) for number in (alias.version, *alias.weights)
+    ]
+    if len({version.role for version in targets}) > 1:
+        raise messages.versions_differ("execution role")
+    if len({version.dead_letter_arn for version in targets}) > 1:
+        raise messages.versions_differ("dead-letter queue")
 
 
 def _described(named: Named, alias: Alias) -> dict[str, Any]:

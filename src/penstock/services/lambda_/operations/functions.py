@@ -3,12 +3,10 @@
 from itertools import islice
 from typing import Any
 
-from penstock.engines.policy.evaluate import Request, allows_principal
 from penstock.framework.context import Context
 from penstock.framework.service import operation
-from penstock.kernel import arn
 from penstock.kernel.errors import ServiceError
-from penstock.kernel.scope import Scope, root_principal, service_principal
+from penstock.kernel.scope import Scope
 from penstock.services.lambda_ import limits, messages, rules, state
 from penstock.services.lambda_.operations import (
     code_signing,
@@ -17,6 +15,7 @@ from penstock.services.lambda_.operations import (
     layers,
     metrics,
     packages,
+    roles,
 )
 from penstock.services.lambda_.operations.metering import meter_of
 from penstock.services.lambda_.rules import Named
@@ -31,7 +30,7 @@ async def create_function(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     rules.check_new(named, req)
     check_runtime(ctx, req)
     await ctx.store.read(lambda tx: _check_absent(tx, named))
-    await check_role(ctx, req["Role"])
+    await roles.check(ctx, req["Role"], named.name, req)
     await layer_permissions.check_use(ctx, req.get("Layers") or ())
     package = await packages.receive(ctx, req["Code"], operation="CreateFunction")
     version = new_version(ctx, named.name, package, req)
@@ -80,25 +79,6 @@ def check_runtime(ctx: Context, req: dict[str, Any]) -> None:
 def _check_absent(tx: ReadTransaction, named: Named) -> None:
     if state.find_function(tx, named.scope, named.name) is not None:
         raise messages.function_exists(named.name)
-
-
-async def check_role(ctx: Context, role_arn: str) -> None:
-    """Where IAM is enforced, the role must exist and trust Lambda."""
-    if ctx.platform.auth != "enforce":
-        return
-    role = arn.parse(role_arn)
-    if role.account_id != ctx.scope.account_id:
-        raise messages.cross_account_role()
-    scope = Scope(role.account_id, ctx.scope.region, ctx.scope.partition)
-    params = {"RoleName": role.resource.rpartition("/")[2]}
-    try:
-        found = await ctx.call("iam", "GetRole", params, as_=root_principal(role.account_id), scope=scope)
-    except ServiceError:
-        raise messages.role_not_assumable() from None
-    principal = service_principal("lambda.amazonaws.com", account_id=role.account_id)
-    request = Request(principal, "sts:AssumeRole", role_arn, role.account_id, {})
-    if not allows_principal(rules.policy_text(found["Role"]["AssumeRolePolicyDocument"]), request):
-        raise messages.role_not_assumable()
 
 
 def new_version(ctx: Context, name: str, package: Package, req: dict[str, Any]) -> Version:

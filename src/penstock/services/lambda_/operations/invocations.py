@@ -31,6 +31,8 @@ async def invoke(ctx: Context, req: Members) -> Members:
     if kind == "RequestResponse":
         version, outcome = await _run_now(ctx, named, payload, req)
         return _answered(version, outcome, req)
+    if req.get("TenantId"):
+        raise messages.tenant_of_none()
     function, version = await find_target(ctx, named)
     if kind == "DryRun":
         return {"StatusCode": 204}
@@ -71,6 +73,8 @@ async def prepared(
     """The version that is invoked, and its invocation, still to be awaited."""
     client_context = req.get("ClientContext") or ""
     rules.check_client_context(client_context)
+    if req.get("TenantId"):
+        raise messages.tenant_of_none()
     function, version = await find_target(ctx, named)
     _check_ready(version)
     name = req.get("DurableExecutionName") or ""

@@ -10,7 +10,7 @@ from penstock.framework.context import Context
 from penstock.framework.service import operation
 from penstock.kernel.errors import ServiceError
 from penstock.services.lambda_ import messages, rules, state
-from penstock.services.lambda_.operations import code_signing, functions, layer_permissions, layers, packages
+from penstock.services.lambda_.operations import code_signing, functions, layer_permissions, layers, packages, roles
 from penstock.services.lambda_.rules import Named
 from penstock.services.lambda_.state import LATEST, Package, Version
 from penstock.storage.transactions import ReadTransaction, Transaction
@@ -49,8 +49,8 @@ async def update_function_configuration(ctx: Context, req: dict[str, Any]) -> di
     named = _unqualified(ctx, req)
     rules.check_configuration(req)
     functions.check_runtime(ctx, req)
-    if req.get("Role"):
-        await functions.check_role(ctx, req["Role"])
+    latest = await ctx.store.read(lambda tx: functions.get_version(tx, named))
+    await roles.check(ctx, req.get("Role") or latest.role, named.name, req)
     await layer_permissions.check_use(ctx, req.get("Layers") or ())
 
     def change(tx: Transaction, version: Version) -> None:
