@@ -70,8 +70,11 @@ async def _measure(node: BenchNode) -> None:
 
 
 async def _rate(node: BenchNode, what: str, calls: list[bytes], aim: int = 0) -> None:
+    before_ms = node.cpu_ms()
     rate = await per_second(node.port, lambda number: calls[number], clients=CLIENTS, calls=CALLS)
-    print(f"{what + ', 16 clients':<44}{rate:>10,.0f}/s" + (f"    {rate / aim:.2f} of the aim" if aim else ""))
+    cpu_ms = (node.cpu_ms() - before_ms) / CALLS
+    told = f"    {rate / aim:.2f} of the aim" if aim else ""
+    print(f"{what + ', 16 clients':<44}{rate:>10,.0f}/s    {cpu_ms:.2f} ms of the node's CPU each{told}")
 
 
 async def _query(node: BenchNode) -> None:

@@ -133,3 +133,27 @@ def test_values_nest_32_deep_and_no_deeper():
 
 def test_there_are_573_reserved_words():
     assert len(RESERVED) == 573
+
+
+VALUES = st.recursive(
+    st.one_of(
+        st.text(max_size=5).map(lambda text: {"S": text}),
+        st.integers(-(10**20), 10**20).map(lambda number: {"N": f"{number}.0"}),
+        st.binary(max_size=5).map(lambda data: {"B": data}),
+        st.booleans().map(lambda flag: {"BOOL": flag}),
+        st.just({"NULL": True}),
+        st.sets(st.text(max_size=3), min_size=1, max_size=3).map(lambda members: {"SS": sorted(members)}),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(lambda members: {"L": members}),
+        st.dictionaries(st.text(max_size=3), inner, max_size=3).map(lambda members: {"M": members}),
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(min_size=1, max_size=5), VALUES, max_size=4))
+def test_measuring_is_normalising_and_sizing(item):
+    normal = values.normal_item(item)
+    assert values.measured(item) == (normal, values.size_of_item(normal))
+    assert values.decode(values.encode(normal, 7)) == normal

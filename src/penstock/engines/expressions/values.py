@@ -29,11 +29,53 @@ def normal_item(item: Mapping[str, Any]) -> Item:
     return {name: normal(value) for name, value in item.items()}
 
 
+def measured(item: Mapping[str, Any], depth: int = 0) -> tuple[Item, int]:
+    """`normal_item` and `size_of_item` in one. Raises BadExpression."""
+    found: Item = {}
+    size = 0
+    for name, value in item.items():
+        size += len(name) if name.isascii() else len(name.encode())
+        content = value.get("S")
+        if content is not None and len(value) == 1:
+            size += len(content) if content.isascii() else len(content.encode())
+            found[name] = value
+        else:
+            found[name], inner_size = _measured(value, depth)
+            size += inner_size
+    return found, size
+
+
+def _measured(value: Value, depth: int) -> tuple[Value, int]:
+    if len(value) != 1:
+        raise _not_one(value)
+    for kind, content in value.items():
+        if kind == "N":
+            shown = numbers.normal(content)
+            return (value if shown is content else {"N": shown}), numbers.size_of(shown)
+        if kind == "M" and depth < DEPTH_MAX:
+            inner, size = measured(content, depth + 1)
+            return {"M": inner}, size + len(inner) + 3
+        if kind == "L" and depth < DEPTH_MAX:
+            members, size = [], 3 + len(content)
+            for one in content:
+                member, member_size = _measured(one, depth + 1)
+                members.append(member)
+                size += member_size
+            return {"L": members}, size
+        value = normal(value, depth)
+        return value, _size(kind, value[kind])
+    raise _not_one(value)
+
+
+def _not_one(value: Value) -> BadExpression:
+    told = "is empty" if not value else "has more than one datatypes set"
+    return BadExpression(f"Supplied AttributeValue {told}, must contain exactly one of the supported datatypes")
+
+
 def normal(value: Value, depth: int = 0) -> Value:
     """The value as it is kept. Raises BadExpression."""
     if len(value) != 1:
-        told = "is empty" if not value else "has more than one datatypes set"
-        raise BadExpression(f"Supplied AttributeValue {told}, must contain exactly one of the supported datatypes")
+        raise _not_one(value)
     [(kind, content)] = value.items()
     if kind == "S" or kind == "B" or kind == "BOOL":
         return value

@@ -22,6 +22,17 @@ def normal_item(item: Mapping[str, Any]) -> Item:
         raise messages.invalid(str(error)) from None
 
 
+def measured_item(item: Mapping[str, Any]) -> tuple[Item, int]:
+    """`normal_item` with its size. Raises ValidationException."""
+    for name in item:
+        if not 0 < len(name) <= limits.NAME_LENGTH_MAX.value:
+            raise messages.bad_attribute_name(name)
+    try:
+        return values.measured(item)
+    except BadExpression as error:
+        raise messages.invalid(str(error)) from None
+
+
 def check_item(table: Table, item: Item) -> None:
     """Whether a normal item may be put. Raises ValidationException."""
     types = table.types

@@ -87,9 +87,8 @@ class Write:
 def put_of(ctx: Context, req: Members) -> Write:
     """PutItem, or a Put of a transaction. Raises ValidationException."""
     scope, name = table_of(ctx, req["TableName"])
-    item = rules.normal_item(req["Item"])
+    item, size = rules.measured_item(req["Item"])
     condition = _condition(req)
-    size = size_of_item(item)
     if size > limits.ITEM_BYTES_MAX.value:
         raise messages.item_too_large()
     return Write(scope, name, item, condition, lambda table, key, old: item, _shows_item(req), is_whole=True, size=size)
