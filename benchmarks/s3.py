@@ -19,7 +19,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import boto3
-import orjson
 import uvloop
 from botocore.config import Config
 
@@ -217,7 +216,7 @@ def _filled(folder: Path) -> Path:
         for number in range(first, first + 10_000):
             version = Version(f"folder={number // 1000:04}/part-{number:08}.parquet", 1024, "0" * 32, number)
             version.checksums = {"ChecksumCRC64NVME": "AAAAAAAAAAA="}
-            tx.put(("s3", "current", "bench", version.key), orjson.dumps(version))
+            tx.put(("s3", "current", "bench", version.key), state.dump_version(version))
 
     uvloop.run(fill())
     return folder

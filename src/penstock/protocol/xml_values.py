@@ -166,18 +166,57 @@ def render(shape: Shape, name: str, value: Any, out: list[str]) -> None:
 
 def render_members(shape: Shape, value: Mapping[str, Any], out: list[str]) -> None:
     """Append a structure's members, those that travel in the body."""
-    for name, member in _places(shape)[1]:
+    for name, tag, text_of, member in _plan(shape):
         item = value.get(name)
         if item is None:
             continue
-        if member.is_flattened and member.type == "list":
-            for element in item:
-                render(member.element, flattened_name(member, name), element, out)
+        if text_of is not None:
+            text = text_of(item)
+            out.append(f"<{tag}>{text}</{tag}>" if text else f"<{tag}/>")
+        elif member.is_flattened and member.type == "list":
+            _render_flattened(member, name, item, out)
         elif member.is_flattened and member.type == "map":
             for key, element in item.items():
                 _render_entry(member, flattened_name(member, name), key, element, out)
         else:
-            render(member, member.wire_name or name, item, out)
+            render(member, tag, item, out)
+
+
+def _render_flattened(member: Shape, name: str, items: Any, out: list[str]) -> None:
+    tag, element = flattened_name(member, name), member.element
+    if element.type != "structure" or element.traits.get("xmlNamespace") or _places(element)[0]:
+        for item in items:
+            render(element, tag, item, out)
+        return
+    head, tail = f"<{tag}>", f"</{tag}>"
+    for item in items:
+        out.append(head)
+        render_members(element, item, out)
+        out.append(tail)
+
+
+TextOf = Callable[[Any], str]
+
+
+@cache
+def _plan(shape: Shape) -> tuple[tuple[str, str, TextOf | None, Shape], ...]:
+    """Of each member in the body: its name, its tag, and how it becomes text, where it is a scalar."""
+    return tuple((name, member.wire_name or name, _text_of(member), member) for name, member in _places(shape)[1])
+
+
+def _text_of(shape: Shape) -> TextOf | None:
+    if shape.type in ("string", "character"):
+        return _escaped_text
+    if shape.type in ("integer", "long"):
+        return str
+    if shape.type in ("structure", "list", "map"):
+        return None
+    return lambda value: escape(render_scalar(shape, value))
+
+
+def _escaped_text(value: Any) -> str:
+    text = value if type(value) is str else str(value)
+    return escape(text) if _ESCAPED.search(text) else text
 
 
 def _render_entry(shape: Shape, name: str, key: str, value: Any, out: list[str]) -> None:

@@ -48,6 +48,11 @@ def unpack(data: bytes) -> Key:
     return parts
 
 
+def unpack_from(data: bytes, position: int) -> Key:
+    """The parts of a packed key from `position` on, where one of them begins."""
+    return _unpack_parts(data, position, is_nested=False)[0]
+
+
 def prefix_range(prefix: Key) -> tuple[bytes, bytes]:
     """The packed keys that start with `prefix`, itself included: from the first, up to but without the second."""
     low = pack(prefix)

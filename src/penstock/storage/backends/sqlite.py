@@ -24,7 +24,7 @@ from pathlib import Path
 
 from penstock.kernel.errors import Unavailable
 from penstock.storage.backends import sqlite_files
-from penstock.storage.keys import pack, prefix_range, range_bounds, unpack
+from penstock.storage.keys import pack, prefix_range, range_bounds, unpack_from
 from penstock.storage.transactions import Key, ReadTransaction, T, Transaction
 
 _PAGE_ROWS_FIRST, _PAGE_ROWS_MAX = 64, 1024
@@ -83,7 +83,9 @@ class _ReadView:
         reverse: bool = False,
     ) -> Iterator[tuple[Key, bytes]]:
         low, high = range_bounds(prefix, begin, end)
-        return ((unpack(packed), value) for packed, value in self._rows(low, high, limit, reverse=reverse))
+        known = len(pack(prefix))  # every key found starts with it, so only the rest is read
+        rows = self._rows(low, high, limit, reverse=reverse)
+        return (((*prefix, *unpack_from(packed, known)), value) for packed, value in rows)
 
     def _rows(self, low: bytes, high: bytes, limit: int | None, *, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
         changed: dict[bytes, bytes | None] = {}

@@ -5,20 +5,25 @@ import binascii
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 from penstock.framework.context import Context
 from penstock.framework.service import operation
 from penstock.services.s3 import limits, messages, rules, state
 from penstock.services.s3.operations.buckets import owner
-from penstock.services.s3.state import Bucket, Version
+from penstock.services.s3.state import Bucket
 from penstock.storage.transactions import ReadTransaction
 
 _SEEK_BATCH = 64
-"""Rows read between seeks: a common prefix costs at most this many, however much lies below it."""
+_AFTER_SEEK = 2
+"""Rows read at once: after a seek over a common prefix few, as another may follow; then more and more."""
+
+_MARKER = b'"is_delete_marker":true'
 
 
 @dataclass(slots=True)
 class _Page:
-    versions: list[Version] = field(default_factory=list)
+    versions: list[dict[str, Any]] = field(default_factory=list)
     prefixes: list[str] = field(default_factory=list)
     is_truncated: bool = False
     last: str = ""
@@ -34,13 +39,16 @@ def _read_page(tx: ReadTransaction, req: dict[str, Any], after: str, count_max: 
         start = rules.after_prefix(rolled)
     end = rules.after_prefix(prefix)
     bound = (*root, end) if end is not None else None
+    size = _SEEK_BATCH
     while start is not None and count_max:
-        size = count_max - len(page.versions) - len(page.prefixes) + 1
-        size = min(size, _SEEK_BATCH) if delimiter else size
+        left = count_max - len(page.versions) - len(page.prefixes) + 1
+        size = min(left, size) if delimiter else left
+        known = len(page.prefixes)
         batch = list(tx.range(root, begin=(*root, start), end=bound, limit=size))
         start = _take(page, batch, prefix, delimiter, count_max)
         if page.is_truncated or len(batch) < size:
             break
+        size = _AFTER_SEEK if len(page.prefixes) > known else size * 4
     return page
 
 
@@ -52,8 +60,7 @@ def _take(page: _Page, batch: list[Any], prefix: str, delimiter: str, count_max:
         if start is not None and name < start:
             continue
         start = name + "\0"
-        version = state.read_version(value)
-        if version.is_delete_marker:
+        if _MARKER in value and state.read_version(value).is_delete_marker:
             continue
         if len(page.versions) + len(page.prefixes) == count_max:
             page.is_truncated = True
@@ -66,7 +73,7 @@ def _take(page: _Page, batch: list[Any], prefix: str, delimiter: str, count_max:
             if start is None:
                 return None
         else:
-            page.versions.append(version)
+            page.versions.append(orjson.loads(value))
             page.last = name
     return start
 
@@ -154,17 +161,18 @@ def _listing(req: dict[str, Any], page: _Page, count_max: int, shown: Bucket | N
     return answer
 
 
-def _entry(version: Version, req: dict[str, Any], shown: Bucket | None) -> dict[str, Any]:
+def _entry(stored: dict[str, Any], req: dict[str, Any], shown: Bucket | None) -> dict[str, Any]:
+    """`stored`: a version as it is kept, without what is as it would be anyway."""
     entry: dict[str, Any] = {
-        "Key": rules.encoded(version.key, req),
-        "LastModified": rules.when(version.modified_ms),
-        "ETag": f'"{version.etag}"',
-        "Size": version.size,
-        "StorageClass": version.headers.get("StorageClass", "STANDARD"),
+        "Key": rules.encoded(stored["key"], req),
+        "LastModified": rules.when(stored.get("modified_ms", 0)),
+        "ETag": f'"{stored.get("etag", "")}"',
+        "Size": stored.get("size", 0),
+        "StorageClass": (stored.get("headers") or {}).get("StorageClass", "STANDARD"),
     }
-    if version.checksums:
-        entry["ChecksumAlgorithm"] = [name.removeprefix("Checksum") for name in version.checksums]
-        entry["ChecksumType"] = version.checksum_type
+    if checksums := stored.get("checksums"):
+        entry["ChecksumAlgorithm"] = [name.removeprefix("Checksum") for name in checksums]
+        entry["ChecksumType"] = stored.get("checksum_type") or "FULL_OBJECT"
     if shown is not None:
-        entry["Owner"] = owner(version.owner or shown.account_id)
+        entry["Owner"] = owner(stored.get("owner") or shown.account_id)
     return entry
