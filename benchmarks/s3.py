@@ -5,6 +5,7 @@ The clients cost next to nothing: bodies leave by sendfile and are dropped in th
 """
 
 import hashlib
+import itertools
 import os
 import shutil
 import socket
@@ -16,13 +17,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import boto3
 import uvloop
 from botocore.config import Config
 
-from benchmarks._node import per_second, request, running_node
+from benchmarks._node import BenchNode, per_second, request, running_node
 from penstock.kernel.scope import DEFAULT_ACCOUNT_ID
 from penstock.services.s3 import state
 from penstock.services.s3.state import Bucket, Version
@@ -31,7 +33,7 @@ from penstock.storage.transactions import Transaction
 
 MIB = 1 << 20
 BIG = 64 * MIB
-ROUNDS = 5
+ROUNDS = 9
 SMALL_CALLS = 8000
 KEYS = 1_000_000
 Answer = tuple[str, float, str]
@@ -41,15 +43,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "source"
         source.write_bytes(os.urandom(BIG))
-        _show("the disk alone, cp + fsync", _copying(Path(folder), source, is_hashing=False))
-        _show("MD5 beside cp + fsync", _copying(Path(folder), source, is_hashing=True))
-        with _nginx(Path(folder)) as port:
-            for clients in (1, 8):
-                _show(f"nginx GET 64 MB, {clients} clients", _gets(port, "/source", clients))
-            _show_rate("nginx GET 1 KB, 64 clients", uvloop.run(_small_gets(port, "/small", 64)))
-        with running_node() as node:
+        with _nginx(Path(folder)) as port, running_node() as node:
             node.sdk("s3").create_bucket(Bucket="bench")
-            _measure("penstock", node.port, source)
+            _beside(node, port, Path(folder), source)
+            _measure("penstock", node.port, source, node)
             print(f"{'penstock, memory after all that':<44}{node.resident_mb():>9.0f} MB")
     for name, start in _peers().items():
         with tempfile.TemporaryDirectory() as folder:
@@ -60,7 +57,46 @@ def main() -> None:
     _listing()
 
 
-def _measure(name: str, port: int, source: Path) -> None:
+def _beside(node: BenchNode, nginx: int, folder: Path, source: Path) -> None:
+    """Each figure in turns with its limit, so that whatever else the machine does befalls both."""
+    sdk = _sdk(node.port)
+    copies = itertools.count()
+    for clients in (1, 8):
+        with _Together(node.port, clients) as ours, _Together(nginx, clients) as theirs:
+            heads = [_signed(sdk, "PUT", f"big{n}", length=BIG) for n in range(clients)]
+            put = partial(_put_file, heads, source)
+            _pairs(
+                f"PUT 64 MB, {clients} clients, of MD5 beside cp + fsync",
+                lambda put=put, ours=ours: ours.run(put),  # type: ignore[misc]
+                lambda clients=clients: _copying(folder, source, copies, clients),  # type: ignore[misc]
+                node,
+                clients,
+            )
+            gets = [_signed(sdk, "GET", f"big{n}") for n in range(clients)]
+            plain = [b"GET /source HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"] * clients
+            _pairs(
+                f"GET 64 MB, {clients} clients, of nginx",
+                lambda gets=gets, ours=ours: ours.run(partial(_get_file, gets)),  # type: ignore[misc]
+                lambda plain=plain, theirs=theirs: theirs.run(partial(_get_file, plain)),  # type: ignore[misc]
+                node,
+                clients,
+            )
+    _show_rate("nginx GET 1 KB, 64 clients", uvloop.run(_small_gets(nginx, "/small", 64)))
+
+
+def _pairs(name: str, ours: Callable[[], float], limit: Callable[[], float], node: BenchNode, clients: int) -> None:
+    found, limits, ratios = [], [], []
+    cpu = node.cpu_ms()
+    for _ in range(ROUNDS):
+        found.append(ours())
+        limits.append(limit())
+        ratios.append(found[-1] / limits[-1])
+    cpu_ms = (node.cpu_ms() - cpu) / ROUNDS / clients
+    rates = f"{statistics.median(found):.0f} of {statistics.median(limits):.0f} MB/s"
+    print(f"{name:<52}{statistics.median(ratios):>6.2f}  ({rates}; our CPU {cpu_ms:.0f} ms each)", flush=True)
+
+
+def _measure(name: str, port: int, source: Path, node: BenchNode | None = None) -> None:
     sdk = _sdk(port)
     for clients in (1, 8):
         _show(f"{name} PUT 64 MB, {clients} clients", _puts(sdk, source, clients))
@@ -68,10 +104,12 @@ def _measure(name: str, port: int, source: Path) -> None:
     body = b"x" * 1024
     for clients in (1, 64):
         calls = SMALL_CALLS if clients > 1 else SMALL_CALLS // 4
-        puts = [_signed(sdk, "PUT", f"k{n}", body) for n in range(calls)]
-        _show_rate(f"{name} PUT 1 KB, {clients} clients", uvloop.run(_rate(port, puts, clients)))
-        gets = [_signed(sdk, "GET", f"k{n}") for n in range(calls)]
-        _show_rate(f"{name} GET 1 KB, {clients} clients", uvloop.run(_rate(port, gets, clients)))
+        for method, sent in (("PUT", body), ("GET", b"")):
+            messages = [_signed(sdk, method, f"k{n}", sent) for n in range(calls)]
+            before = node.cpu_ms() if node else 0.0
+            _show_rate(f"{name} {method} 1 KB, {clients} clients", uvloop.run(_rate(port, messages, clients)))
+            if node:
+                print(f"{'  CPU each':<44}{(node.cpu_ms() - before) / calls:>9.2f} ms", flush=True)
 
 
 async def _rate(port: int, messages: list[bytes], clients: int) -> float:
@@ -106,27 +144,29 @@ def _signed(sdk, method: str, key: str, body: bytes = b"", length: int | None = 
 
 def _puts(sdk, source: Path, clients: int) -> float:  # type: ignore[no-untyped-def]
     heads = [_signed(sdk, "PUT", f"big{n}", length=BIG) for n in range(clients)]
-    port = int(sdk.meta.endpoint_url.rpartition(":")[2])
+    return _together(_port_of(sdk), partial(_put_file, heads, source), clients)
 
-    def put(connection: socket.socket, number: int) -> None:
-        connection.sendall(heads[number])
-        with source.open("rb") as file:
-            at = 0
-            while at < BIG:
-                at += os.sendfile(connection.fileno(), file.fileno(), at, BIG - at)
-        _take_answer(connection)
 
-    return _together(port, put, clients)
+def _port_of(sdk) -> int:  # type: ignore[no-untyped-def]
+    return int(sdk.meta.endpoint_url.rpartition(":")[2])
+
+
+def _put_file(heads: list[bytes], source: Path, connection: socket.socket, number: int) -> None:
+    connection.sendall(heads[number])
+    with source.open("rb") as file:
+        at = 0
+        while at < BIG:
+            at += os.sendfile(connection.fileno(), file.fileno(), at, BIG - at)
+    _take_answer(connection)
 
 
 def _gets_signed(sdk, port: int, clients: int) -> float:  # type: ignore[no-untyped-def]
     heads = [_signed(sdk, "GET", f"big{n}") for n in range(clients)]
-    return _together(port, lambda connection, number: _get(connection, heads[number]), clients)
+    return _together(port, partial(_get_file, heads), clients)
 
 
-def _gets(port: int, path: str, clients: int) -> float:
-    head = f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".encode()
-    return _together(port, lambda connection, number: _get(connection, head), clients)
+def _get_file(heads: list[bytes], connection: socket.socket, number: int) -> None:
+    _get(connection, heads[number])
 
 
 def _get(connection: socket.socket, head: bytes) -> None:
@@ -156,37 +196,54 @@ def _take_answer(connection: socket.socket) -> None:
 _NOWHERE = bytearray(MIB)
 
 
+class _Together:
+    """So many clients at once, each with a connection that stays open."""
+
+    def __init__(self, port: int, clients: int) -> None:
+        self._connections = [socket.create_connection(("127.0.0.1", port)) for _ in range(clients)]
+        self._threads = ThreadPoolExecutor(clients)
+
+    def __enter__(self) -> "_Together":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._threads.shutdown()
+        for connection in self._connections:
+            connection.close()
+
+    def run(self, work: Callable[[socket.socket, int], None]) -> float:
+        """MB/s."""
+        began = time.perf_counter()
+        list(self._threads.map(work, self._connections, range(len(self._connections))))
+        return len(self._connections) * BIG / MIB / (time.perf_counter() - began)
+
+
 def _together(port: int, work: Callable[[socket.socket, int], None], clients: int) -> float:
     """MB/s of so many clients at once, the median of the rounds."""
-    connections = [socket.create_connection(("127.0.0.1", port)) for _ in range(clients)]
-    found = []
-    with ThreadPoolExecutor(clients) as threads:
-        for _ in range(ROUNDS):
-            began = time.perf_counter()
-            list(threads.map(work, connections, range(clients)))
-            found.append(clients * BIG / MIB / (time.perf_counter() - began))
-    for connection in connections:
-        connection.close()
-    return statistics.median(found)
+    with _Together(port, clients) as all_of_them:
+        return statistics.median(all_of_them.run(work) for _ in range(ROUNDS))
 
 
-def _copying(folder: Path, source: Path, *, is_hashing: bool) -> float:
-    found = []
+def _copying(folder: Path, source: Path, numbers: Iterator[int], count: int) -> float:
+    """MB/s of so many new files at once, as a server writes them: written, synced, and hashed beside that."""
     data = source.read_bytes()
-    for number in range(ROUNDS):  # a new file each, as a server writes them
-        began = time.perf_counter()
+
+    def copy(number: int) -> None:
         hashing = threading.Thread(target=hashlib.md5, args=(data,))
-        if is_hashing:
-            hashing.start()
-        with (folder / f"copy{number}").open("wb", buffering=0) as out:
+        hashing.start()
+        path = folder / f"copy{number}"
+        with path.open("wb", buffering=0) as out:
             rest = memoryview(data)
             while rest:
                 rest = rest[out.write(rest[:MIB]) :]
             os.fsync(out.fileno())
-        if is_hashing:
-            hashing.join()
-        found.append(BIG / MIB / (time.perf_counter() - began))
-    return statistics.median(found)
+        hashing.join()
+        path.unlink()
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(count) as threads:
+        list(threads.map(copy, itertools.islice(numbers, count)))
+    return count * BIG / MIB / (time.perf_counter() - began)
 
 
 def _listing() -> None:

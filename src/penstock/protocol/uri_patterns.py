@@ -53,8 +53,11 @@ class UriIndex:
         if found is None:
             return None
         patterns, values = found
-        best = max(patterns, key=lambda pattern: _fitness(pattern, query, headers))
-        if _fitness(best, query, headers) < (0,):
+        possible = [
+            pattern for pattern in patterns if not pattern.constants or pattern.constants.keys() <= query.keys()
+        ]
+        best = max(possible, key=lambda pattern: _fitness(pattern, query, headers), default=None)
+        if best is None or _fitness(best, query, headers) < (0,):
             return None
         return best.operation, {label: unquote(value) for label, value in zip(best.labels, values, strict=True)}
 

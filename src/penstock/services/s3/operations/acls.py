@@ -63,7 +63,7 @@ def granted_in_headers(req: dict[str, Any]) -> list[Grant]:
     """What the x-amz-grant-* headers say. Raises InvalidRequest (400) beside a canned ACL, InvalidArgument (400)."""
     grants: list[Grant] = []
     for member, permission in _HEADERS.items():
-        for item in str(req.get(member) or "").split(","):
+        for item in str(req[member] or "").split(",") if member in req else ():
             if item.strip():
                 grants.append({"Grantee": _grantee_of(item), "Permission": permission})
     if grants and req.get("ACL"):
