@@ -125,16 +125,20 @@ class BackgroundRunner:
         """Let woken tasks take their turns, and carry out what is due, until all stand still.
 
         A task that waits for a commit stands still only once the store does, one that runs a function only once it
-        lets go of the clock.
+        lets go of the clock; and between two things that hold the clock there are turns in which nobody does.
         """
         store, wall = self._platform.store, self._platform.wall
         while True:
+            is_still = True
             for _ in range(_TURNS_TO_SETTLE):
                 await clock.sleep(0)
+                is_still = is_still and clock.is_idle and store.is_quiet
             if not store.is_quiet:
                 await store.settled()
             elif not clock.is_idle:
                 await wall.sleep(0 if wall is clock else _BUSY_POLL_S)
+            elif not is_still:
+                continue
             elif await self.is_idle():
                 return
             else:
