@@ -67,7 +67,8 @@ class ShardReader:
     async def run(self) -> bool:
         """Whether the shard's end was reached, and that is stored."""
         source, ctx = self.mapping.source, self.mapping.ctx
-        known = await ctx.store.read(lambda tx: mappings.find_progress(tx, ctx.scope, source.id, self.shard_id))
+        with ctx.clock.busy():
+            known = await ctx.store.read(lambda tx: mappings.find_progress(tx, ctx.scope, source.id, self.shard_id))
         self._stored = adapted(known, source.parallelization, source.revision)
         lanes = [Lane(self, index, lane) for index, lane in enumerate(self._stored.lanes)]
         async with asyncio.TaskGroup() as tasks:
@@ -349,7 +350,7 @@ class Lane:
         outcome = await self._invoke([], window, is_final=True, is_early=window.is_early)
         if outcome is None:
             return self._back_off()
-        if outcome.function_error:
+        if self._judged([], outcome)[0] != "":
             failed = on_final_failure(window)
             await self._keep(self._progress, failed, result="PROBLEM: Function call failed")
             return _Step(self._ctx.clock.now_ms() + retry_delay_ms(failed.failures))

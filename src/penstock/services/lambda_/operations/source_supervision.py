@@ -6,6 +6,7 @@ order and checkpoints hold across updates.
 
 import asyncio
 import logging
+from contextlib import ExitStack
 from typing import Protocol
 
 from penstock.framework.context import Context
@@ -42,7 +43,8 @@ class Supervision:
         async with asyncio.TaskGroup() as tasks:
             while True:
                 changed = self._changes.changed
-                found = await self._ctx.store.read(lambda tx: list(mappings.all_sources(tx)))
+                with self._ctx.clock.busy():
+                    found = await self._ctx.store.read(lambda tx: list(mappings.all_sources(tx)))
                 revisions = {(scope, one.id): one.revision for scope, one in found}
                 for scope, source in found:
                     key = (scope, source.id)
@@ -85,19 +87,30 @@ class Overseer:
         self._changes = Wakeup()
         self._revision: str | None = None
         self._poller: Poller | None = None
+        self._busy = ExitStack()
+        self._is_busy = False
         self.is_over = False
 
     def on_revision(self, revision: str | None) -> None:
         """The mapping as it is stored now; None where it is gone."""
         if revision != self._revision:
             self._changes.signal()
-            if self._poller is not None:
+            if self._poller is not None and not self._is_busy:
+                self._is_busy = True
+                self._busy.enter_context(self._ctx.clock.busy())  # until what it had begun is ended
                 self._poller.retire()
 
     async def run(self) -> None:
+        with self._busy:
+            await self._oversee()
+
+    async def _oversee(self) -> None:
         while True:
             changed = self._changes.changed
-            source = await self._settle()
+            with self._ctx.clock.busy():
+                self._is_busy = False
+                self._busy.close()
+                source = await self._settle()
             if source is None:
                 self.is_over = True
                 return

@@ -39,7 +39,9 @@ class StreamPoller:
         self._ended.signal()
 
     async def run(self) -> None:
-        mapping = self._mapping = StreamMapping(self._ctx, self._source, await self._open(), self._target, self._wakeup)
+        with self._ctx.clock.busy():
+            stream = await self._open()
+        mapping = self._mapping = StreamMapping(self._ctx, self._source, stream, self._target, self._wakeup)
         if self._is_retired.is_set():
             return
         running: dict[str, asyncio.Task[None]] = {}
@@ -49,8 +51,9 @@ class StreamPoller:
             while not mapping.is_retired:
                 changed = self._ended.changed
                 try:
-                    known = await mapping.stream.shards()
-                    ready, errors = await self._ready(known), 0
+                    with self._ctx.clock.busy():
+                        known = await mapping.stream.shards()
+                        ready, errors = await self._ready(known), 0
                 except (ServiceError, Unavailable) as error:
                     errors += 1
                     await self._on_error(mapping, error, errors)
