@@ -85,6 +85,14 @@ def work(event, number):
     return number
 """
 )
+CALLER = (
+    HEAD
+    + """
+@durable_execution
+def handler(event, context):
+    return context.invoke("tax:$LATEST", context.step(lambda _: event))
+"""
+)
 PATIENT = (
     HEAD
     + """
@@ -111,12 +119,11 @@ def deploy(client, name, code, **members):
     client.create_function(
         FunctionName=name,
         Runtime="python3.13",
-        Role=ROLE,
         Handler="app.handler",
         Timeout=30,
         MemorySize=256,
         Code={"ZipFile": package(code)},
-        **members,
+        **{"Role": ROLE, **members},
     )
     client.get_waiter("function_active_v2").wait(FunctionName=name)
 
@@ -228,3 +235,35 @@ def test_a_month_passes_in_a_moment_on_a_virtual_clock(fresh_node):
     execution = ended(client, arn)
     assert json.loads(execution["Result"]) == "rested"
     assert (execution["EndTimestamp"] - execution["StartTimestamp"]).days == 30
+
+
+def test_checkpoints_and_invokes_are_made_with_the_rights_of_the_functions_role(fresh_node):
+    node = fresh_node("--auth", "enforce")
+    root = json.loads((node.data / "root-credentials.json").read_text())
+    root = {"aws_access_key_id": root["AccessKeyId"], "aws_secret_access_key": root["SecretAccessKey"]}
+    iam, client = node.client("iam", **root), node.client("lambda", **root)
+    trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    role = iam.create_role(RoleName="job", AssumeRolePolicyDocument=policy(trust))["Role"]["Arn"]
+
+    def grant(*actions):
+        allow = {"Effect": "Allow", "Action": list(actions), "Resource": "arn:aws:lambda:us-east-1:*:function:*"}
+        iam.put_role_policy(RoleName="job", PolicyName="p", PolicyDocument=policy(allow))
+
+    def error_of_a_run():
+        answer = client.invoke(FunctionName="caller", Qualifier="$LATEST", Payload=b"1")
+        return json.load(answer["Payload"]) if "FunctionError" in answer else None
+
+    deploy(client, "caller", CALLER, **DURABLE, Role=role)
+    deploy(client, "tax", TAX, **DURABLE, Role=role)
+    grant("lambda:InvokeFunction")
+    refused = error_of_a_run()["errorMessage"]
+    assert "AccessDeniedException" in refused
+    assert "lambda:CheckpointDurableExecution" in refused
+    grant("lambda:CheckpointDurableExecution", "lambda:GetDurableExecutionState")
+    assert "lambda:InvokeFunction" in error_of_a_run()["errorMessage"]
+    grant("lambda:CheckpointDurableExecution", "lambda:GetDurableExecutionState", "lambda:InvokeFunction")
+    assert error_of_a_run() is None
+
+
+def policy(*statements):
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})

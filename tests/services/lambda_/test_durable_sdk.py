@@ -345,3 +345,17 @@ async def test_a_state_of_many_operations_is_read_page_by_page(world):
     await world.deploy("f", handler)
     assert result_of(await world.run("f")) == 700
     assert [params["MaxItems"] for name, params in CLIENT.calls if name == "GetDurableExecutionState"] == [1000]
+
+
+async def test_a_function_that_invokes_itself_for_ever_is_stopped(world):
+    begun = []
+
+    @durable
+    def handler(event, context):
+        begun.append(event)
+        return context.invoke("f:$LATEST", event + 1)
+
+    await world.deploy("f", handler)
+    execution = await world.run("f", 0)
+    assert execution["Status"] == "FAILED"
+    assert max(begun) == 15

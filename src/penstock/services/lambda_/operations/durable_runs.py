@@ -25,7 +25,7 @@ from penstock.framework.wakeups import Wakeup
 from penstock.kernel.clock import Clock
 from penstock.kernel.errors import ServiceError, Unavailable
 from penstock.kernel.scope import Scope
-from penstock.services.lambda_ import limits, rules, state
+from penstock.services.lambda_ import limits, messages, rules, state
 from penstock.services.lambda_.operations import durable_records as records
 from penstock.services.lambda_.operations import durable_starts, invocations
 from penstock.services.lambda_.operations.durable_ledger import FORGET, WAKE, Change, ledger_of
@@ -278,6 +278,11 @@ def _gone(scope: Scope, execution: Execution) -> ErrorObject:
     return {"ErrorMessage": f"Function not found: {arn}", "ErrorType": "ResourceNotFoundException"}
 
 
+def _traced(trace_id: str, named: Named) -> str:
+    """A hop more, so that a function which invokes itself for ever is stopped."""
+    return rules.with_hop(trace_id, state.arn_of(named.scope, named.name))
+
+
 class _Chained:
     """One function that a durable execution invokes: a durable one begins, another is run at least once."""
 
@@ -308,10 +313,12 @@ class _Chained:
             named = chained_target(self._ctx.scope, operation.function)
             await self._check_allowed(execution, named)
             function, version = await invocations.find_target(self._ctx, named)
+            trace_id = _traced(operation.trace_id or execution.trace_id, named)
+            if invocations.is_recursive(function, trace_id, named):
+                raise messages.recursive_loop()
             if version.durable is not None:
-                await self._begin_child(execution, operation, named, version)
+                await self._begin_child(execution, operation, named, version, trace_id)
                 return
-            trace_id = operation.trace_id or execution.trace_id
             payload = (operation.payload or "{}").encode()
             invocation = Invocation(self._ctx.entropy.uuid(), payload, named.arn, trace_id)
             outcome = await invocations.run(self._ctx, named.scope, function, version, invocation)
@@ -347,7 +354,9 @@ class _Chained:
             params = {"FunctionName": named.arn, "InvocationType": "DryRun"}
             await self._ctx.call("lambda", "Invoke", params, as_=principal)
 
-    async def _begin_child(self, parent: Execution, operation: Operation, named: Named, version: Version) -> None:
+    async def _begin_child(
+        self, parent: Execution, operation: Operation, named: Named, version: Version, trace_id: str
+    ) -> None:
         """Its execution, and that the operation waits for it, in one transaction."""
         durable_starts.check_invocable(named, version, "")
         start = Start(
@@ -355,7 +364,7 @@ class _Chained:
             version=version,
             payload=(operation.payload or "{}").encode(),
             id=self._ctx.entropy.uuid(),
-            trace_id=operation.trace_id or parent.trace_id,
+            trace_id=trace_id,
             parent_arn=parent.arn,
             parent_operation=operation.id,
         )
