@@ -187,9 +187,9 @@ async def test_throttles_back_off_from_a_second_to_five_minutes_and_count_as_no_
         await send(world)
         await world.advance(3600)
         waits = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
-        assert 500 <= waits[0] <= 1000
+        assert 1000 <= waits[0] <= 1500
         assert all(wait <= 300_000 for wait in waits[:12])
-        assert max(waits[:12]) >= 150_000
+        assert all(wait >= min(1000 << n, 300_000) for n, wait in enumerate(waits[:12]))
         assert waits[12:] == [60_000, 120_000]
         assert await are_queues_empty(world)
 
@@ -310,4 +310,133 @@ async def test_a_burst_beyond_what_the_node_can_run_keeps_it_busy(world, pool):
         await world.advance(10)
         assert (done, peak) == (300, 8)
         assert throttled < 150
+        assert await are_queues_empty(world)
+
+
+async def test_reserved_concurrency_of_zero_ends_an_event_at_once_untried(world, pool):
+    async with world.background:
+        dead, told = await make_queue(world), await make_queue(world, "told")
+        await create_function(world, DeadLetterConfig={"TargetArn": QUEUE_ARN})
+        await configure(world, on_failure="arn:aws:sqs:us-east-1:000000000000:told")
+        await world.call("lambda", "PutFunctionConcurrency", FunctionName="f", ReservedConcurrentExecutions=0)
+        await send(world)
+        await world.advance(0)
+        assert pool.invoked == []
+        (message,) = await received(world, dead)
+        attributes = {name: told["StringValue"] for name, told in message["MessageAttributes"].items()}
+        assert attributes == {
+            "RequestID": "test-request",
+            "ErrorMessage": "Function not invoked. Function isconfigured with zero reserved concurrent executions",
+        }
+        record = orjson.loads((await received(world, told))[0]["Body"])
+        asked = record["requestContext"]
+        assert (asked["condition"], asked["approximateInvokeCount"]) == ("ZeroReservedConcurrency", 0)
+        assert not {"responseContext", "responsePayload"} & set(record)
+
+
+async def test_one_long_run_does_not_keep_the_others_waiting_after_a_throttle(world, pool):
+    await create_function(world)
+    done, release = [], asyncio.Event()
+
+    async def invoke(spec, invocation):
+        number = orjson.loads(invocation.payload)
+        if number == 0:
+            await release.wait()
+        elif number == 1 and 1 not in done:
+            done.append(1)
+            raise Throttled("ConcurrentInvocationLimitExceeded")
+        done.append(number)
+        return outcome()
+
+    pool.invoke = invoke
+    async with world.background:
+        for number in range(8):
+            await send(world, str(number).encode())
+        for _ in range(10):
+            for _ in range(100):
+                await asyncio.sleep(0)
+            world.clock.advance_to(world.clock.now_ms() + 1000)
+        assert sorted(done) == [1, 1, 2, 3, 4, 5, 6, 7]
+        release.set()
+        await world.advance(0)
+        assert await are_queues_empty(world)
+
+
+async def test_a_store_that_pauses_is_asked_again_and_the_function_is_not(world, pool):
+    async with world.background:
+        url = await make_queue(world)
+        await create_function(world)
+        await configure(world, on_success=QUEUE_ARN)
+        transact, paused = world.platform.store.transact, []
+
+        async def pausing(fn):
+            if pool.invoked and len(paused) < 4:
+                paused.append(fn)
+                raise Unavailable("the disk is full")
+            return await transact(fn)
+
+        world.platform.store.transact = pausing
+        await send(world)
+        await world.advance(60)
+        assert (len(paused), len(pool.invoked), len(await received(world, url))) == (4, 1, 1)
+        assert await are_queues_empty(world)
+
+
+async def test_a_record_holds_what_went_in_and_out_as_it_was(world, pool):
+    deep = b"[" * 900 + b"12345678901234567890123" + b"]" * 900
+    async with world.background:
+        url = await make_queue(world)
+        await create_function(world)
+        await configure(world, on_success=QUEUE_ARN)
+        pool.handler = lambda spec, invocation: outcome(b"\xff\x00 no json")
+        await send(world, deep)
+        await world.advance(0)
+        (message,) = await received(world, url)
+        assert f'"requestPayload":{deep.decode()},' in message["Body"]
+        assert '"responsePayload":"\ufffd\\u0000 no json"' in message["Body"]
+        assert len(pool.invoked) == 1
+
+
+@pytest.mark.parametrize("kind", ["destination", "dead letters"])
+async def test_what_is_too_large_for_its_target_is_dropped_and_counted(world, pool, kind):
+    async with world.background:
+        url = await make_queue(world)
+        members = {"DeadLetterConfig": {"TargetArn": QUEUE_ARN}} if kind == "dead letters" else {}
+        await create_function(world, **members)
+        await configure(world, retries_max=0, on_failure="" if members else QUEUE_ARN)
+        pool.handler = lambda spec, invocation: outcome(b'{"errorMessage":"%s"}' % (b"x" * 1000), error="X")
+        await send(world, b'"' + b"y" * ((1 << 20) - 3) + b'"')
+        await world.advance(3600)
+        assert await received(world, url) == []
+        assert await are_queues_empty(world)
+        assert await world.background.is_idle()
+
+
+async def test_an_event_of_a_deleted_alias_is_dropped_at_its_next_try(world, pool):
+    async with world.background:
+        await create_function(world)
+        await world.call("lambda", "PublishVersion", FunctionName="f")
+        await world.call("lambda", "CreateAlias", FunctionName="f", Name="live", FunctionVersion="1")
+        tries = []
+        pool.handler = failing(tries)
+        await send(world, name="f:live")
+        await world.advance(0)
+        await world.call("lambda", "DeleteAlias", FunctionName="f", Name="live")
+        await world.advance(3600)
+        assert len(tries) == 1
+        assert await are_queues_empty(world)
+
+
+async def test_functions_that_tell_each_other_without_end_are_stopped(world, pool):
+    pool.handler = lambda spec, invocation: outcome(b"1")
+    async with world.background:
+        for name, other in (("f", "g"), ("g", "f")):
+            await create_function(world, name)
+            target = f"arn:aws:lambda:us-east-1:000000000000:function:{other}"
+            config = EventConfig("$LATEST", 0, on_success=target)
+            scope = world.context().scope
+            await world.platform.store.transact(lambda tx, at=(scope, name, config): state.put_event_config(tx, *at))
+        await send(world)
+        await world.advance(60)
+        assert len(pool.invoked) == 32
         assert await are_queues_empty(world)

@@ -10,7 +10,7 @@ import orjson
 
 from penstock.engines.functions.ports import Outcome
 from penstock.engines.polling.stream import Discarded
-from penstock.services.lambda_ import limits, rules
+from penstock.services.lambda_ import limits, messages, rules
 from penstock.services.lambda_.state import Event
 
 
@@ -18,7 +18,7 @@ from penstock.services.lambda_.state import Event
 class Ending:
     """How an event ended. `condition` is AWS's word; `payload` the function's answer, None where it never ran.
 
-    status_code   200 where the function ran, else what kept it from running (429, 500)
+    status_code   200 where the function ran, else what kept it from running (429, 500); 0 where nobody tried
     """
 
     condition: str
@@ -37,7 +37,11 @@ class Ending:
         """What the function said of its error."""
         answer = _parsed(self.payload) if self.payload is not None else None
         text = answer.get("errorMessage") if isinstance(answer, dict) else None
-        return str(text if text is not None else "Rate Exceeded." if self.status_code == 429 else self.condition)
+        if text is not None:
+            return str(text)
+        if self.condition == "ZeroReservedConcurrency":
+            return messages.ZERO_RESERVED
+        return "Rate Exceeded." if self.status_code == 429 else self.condition
 
 
 def invocation_record(event: Event, function_arn: str, ending: Ending, *, now_ms: int) -> str:
@@ -56,11 +60,12 @@ def invocation_record(event: Event, function_arn: str, ending: Ending, *, now_ms
             "condition": ending.condition,
             "approximateInvokeCount": ending.invoke_count,
         },
-        "requestPayload": _parsed(event.payload),
-        "responseContext": context,
+        "requestPayload": _embedded(event.payload),
     }
+    if ending.status_code:
+        record["responseContext"] = context
     if ending.payload is not None:
-        record["responsePayload"] = _parsed(ending.payload)
+        record["responsePayload"] = _embedded(ending.payload)
     return orjson.dumps(record).decode()
 
 
@@ -110,17 +115,28 @@ def dead_letter_attributes(event: Event, ending: Ending) -> dict[str, dict[str, 
     Source: https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html#invocation-dlq
     """
     message = ending.error_message.encode()[: limits.ERROR_MESSAGE_BYTES_MAX.value].decode(errors="ignore")
-    return {
+    attributes = {
         "RequestID": {"DataType": "String", "StringValue": event.request_id},
-        "ErrorCode": {"DataType": "Number", "StringValue": str(ending.status_code)},
         "ErrorMessage": {"DataType": "String", "StringValue": message or " "},
     }
+    if ending.status_code:
+        attributes["ErrorCode"] = {"DataType": "Number", "StringValue": str(ending.status_code)}
+    return attributes
 
 
 def object_key(function_name: str, now_ms: int, unique: str) -> str:
     """Where an S3 destination keeps a record."""
     now = rules.when(now_ms)
     return f"aws/lambda/async/{function_name}/{now:%Y/%m/%d}/{now:%Y-%m-%dT%H.%M.%S}-{unique}"
+
+
+def _embedded(payload: bytes) -> orjson.Fragment | str:
+    """JSON as it came: numbers keep their digits, and no depth that was accepted is refused here."""
+    try:
+        orjson.loads(payload)
+    except ValueError:
+        return payload.decode("utf-8", "replace")
+    return orjson.Fragment(payload)
 
 
 def _parsed(payload: bytes) -> Any:

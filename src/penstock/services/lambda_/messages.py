@@ -11,6 +11,8 @@ from penstock.kernel.errors import ServiceError
 CREATING = "The function is being created."
 INIT_FAILED = "The function failed to initialize: see its log for the error."
 UPDATING = "The function is being updated."
+# The missing space is AWS's own.
+ZERO_RESERVED = "Function not invoked. Function isconfigured with zero reserved concurrent executions"
 
 
 def invalid(text: str) -> ServiceError:

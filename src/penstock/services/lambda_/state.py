@@ -302,7 +302,10 @@ class FunctionUrl:
 
 @dataclass(frozen=True)
 class Event:
-    """An asynchronous event on its way. `failures` and `throttles` count what its tries came to so far."""
+    """An asynchronous event on its way. `failures` and `throttles` count what its tries came to so far.
+
+    last_status   of the last try: 200 where the function failed, 429 throttled, 500 the node couldn't; 0: none yet
+    """
 
     request_id: str
     qualifier: str
@@ -312,16 +315,17 @@ class Event:
     payload: bytes
     failures: int = 0
     throttles: int = 0
+    last_status: int = 0
 
     def encode(self) -> bytes:
         head = [self.request_id, self.qualifier, self.invoked_arn, self.sent_ms, self.trace_id]
-        return orjson.dumps([*head, self.failures, self.throttles]) + b"\n" + self.payload
+        return orjson.dumps([*head, self.failures, self.throttles, self.last_status]) + b"\n" + self.payload
 
     @classmethod
     def decode(cls, stored: bytes) -> "Event":
         head, _, payload = stored.partition(b"\n")
-        request_id, qualifier, invoked_arn, sent_ms, trace_id, failures, throttles = orjson.loads(head)
-        return cls(request_id, qualifier, invoked_arn, sent_ms, trace_id, payload, failures, throttles)
+        request_id, qualifier, invoked_arn, sent_ms, trace_id, *counts = orjson.loads(head)
+        return cls(request_id, qualifier, invoked_arn, sent_ms, trace_id, payload, *counts)
 
 
 @dataclass
