@@ -13,7 +13,7 @@ DIGITS_MAX = 38
 TEXT_MAX = 300
 MAGNITUDE_MAX, MAGNITUDE_MIN = 125, -130
 _EXACT = Context(prec=400, Emax=100_000, Emin=-100_000)
-_PLAIN = re.compile(r"-?[1-9][0-9]{0,37}\Z")
+_PLAIN = re.compile(r"-?(?:[1-9][0-9]{0,37}|(?:0|[1-9][0-9]{0,18})\.[0-9]{0,17}[1-9])\Z")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,9})?\Z", re.ASCII)
 _NEGATIVE, _ZERO, _POSITIVE = b"\x01", b"\x02", b"\x03"
 _TERMINATOR = b"\xff"

@@ -1,5 +1,6 @@
 """Tables: made, described, listed, deleted."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -88,9 +89,15 @@ def encryption_of(ctx: Context, given: Members | None) -> dict[str, Any]:
     """A flag: items are kept as they are."""
     if not given or not given.get("Enabled"):
         return {}
-    scope = ctx.scope
-    default = f"arn:{scope.partition}:kms:{scope.region}:{scope.account_id}:alias/aws/dynamodb"
-    return {"Status": "ENABLED", "SSEType": "KMS", "KMSMasterKeyArn": given.get("KMSMasterKeyId") or default}
+    scope, key = ctx.scope, given.get("KMSMasterKeyId")
+    if not key:
+        # The account's own key of the service, the same for all of its tables.
+        key = hashlib.sha256(f"dynamodb/{scope.account_id}/{scope.region}".encode()).hexdigest()[:32]
+        key = "-".join((key[:8], key[8:12], key[12:16], key[16:20], key[20:]))
+    if not str(key).startswith("arn:"):
+        kind = "" if str(key).startswith("alias/") else "key/"
+        key = f"arn:{scope.partition}:kms:{scope.region}:{scope.account_id}:{kind}{key}"
+    return {"Status": "ENABLED", "SSEType": given.get("SSEType") or "KMS", "KMSMasterKeyArn": key}
 
 
 @operation
