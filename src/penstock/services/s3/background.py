@@ -6,7 +6,7 @@ from penstock.framework.context import Context
 from penstock.framework.service import on_intent
 from penstock.kernel.errors import Unavailable
 from penstock.services.s3 import events, state
-from penstock.services.s3.operations import bodies, lifecycle, replication, sending
+from penstock.services.s3.operations import bodies, lifecycle, replication, restores, sending
 from penstock.storage.outbox import Intent
 
 
@@ -29,6 +29,11 @@ async def run_lifecycle(ctx: Context, intent: Intent) -> None:
 @on_intent(replication.REPLICATE)
 async def replicate(ctx: Context, intent: Intent) -> None:
     await replication.replicate(ctx, dict(intent.payload))
+
+
+@on_intent(restores.LAPSE)
+async def lapse_restore(ctx: Context, intent: Intent) -> None:
+    await restores.lapse(ctx, dict(intent.payload))
 
 
 @on_intent(events.NOTIFY)

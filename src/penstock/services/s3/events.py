@@ -13,6 +13,9 @@ from penstock.storage import outbox
 from penstock.storage.transactions import Transaction
 
 NOTIFY = "s3.notify"
+_NEWER = ("Lifecycle", "ObjectAcl", "ObjectTagging", "ObjectRetention", "ObjectRestore:Delete", "IntelligentTiering")
+"""Kinds of event that came with version 2.3 of the record; replication's came with 2.2."""
+
 DESTINATIONS = {
     "LambdaFunctionConfigurations": ("lambda", "LambdaFunctionArn"),
     "QueueConfigurations": ("sqs", "QueueArn"),
@@ -21,6 +24,12 @@ DESTINATIONS = {
 _BRIDGE_TYPES = {
     "ObjectCreated": "Object Created",
     "ObjectRemoved": "Object Deleted",
+    "ObjectRestore:Post": "Object Restore Initiated",
+    "ObjectRestore:Completed": "Object Restore Completed",
+    "ObjectRestore:Delete": "Object Restore Expired",
+    "LifecycleTransition": "Object Storage Class Changed",
+    "LifecycleExpiration": "Object Deleted",
+    "ObjectAcl:Put": "Object ACL Updated",
     "ObjectTagging:Put": "Object Tags Added",
     "ObjectTagging:Delete": "Object Tags Deleted",
 }
@@ -77,19 +86,21 @@ def _record(
     ctx: Context, bucket: Bucket, event: str, version: Version, now_ms: int, configuration_id: str
 ) -> dict[str, object]:
     told: dict[str, object] = {"key": quote_plus(version.key, safe="/")}
-    if not event.startswith("ObjectRemoved"):
+    is_gone = event.startswith(("ObjectRemoved", "LifecycleExpiration"))
+    if not is_gone:
         told |= {"size": version.size, "eTag": version.etag}
     elif version.is_delete_marker:
         told |= {"eTag": version.etag or "d41d8cd98f00b204e9800998ecf8427e"}
     if version.version_id != state.NULL:
         told["versionId"] = version.version_id
     told["sequencer"] = f"{version.order:018X}"
-    principal_id = f"AWS:{ctx.principal.user_id or ctx.scope.account_id}"
-    return {
-        "eventVersion": "2.1",
+    who = ctx.principal.user_id or ctx.scope.account_id
+    principal_id = who if ctx.principal.kind == "service" else f"AWS:{who}"
+    record: dict[str, object] = {
+        "eventVersion": "2.3" if event.startswith(_NEWER) else "2.2" if event.startswith("Replication") else "2.1",
         "eventSource": "aws:s3",
         "awsRegion": bucket.region,
-        "eventTime": rules.when(now_ms).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "eventTime": _iso(now_ms),
         "eventName": event,
         "userIdentity": {"principalId": principal_id},
         "requestParameters": {"sourceIPAddress": ctx.request.source_ip},
@@ -108,6 +119,17 @@ def _record(
             "object": told,
         },
     }
+    if event == "ObjectRestore:Completed":
+        restored = {
+            "lifecycleRestorationExpiryTime": _iso(version.restored_until_ms),
+            "lifecycleRestoreStorageClass": version.headers.get("StorageClass", "STANDARD"),
+        }
+        record["glacierEventData"] = {"restoreEventData": restored}
+    return record
+
+
+def _iso(time_ms: int) -> str:
+    return rules.when(time_ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _bridge_detail(ctx: Context, bucket: Bucket, event: str, version: Version) -> dict[str, object]:
@@ -125,9 +147,16 @@ def _bridge_detail(ctx: Context, bucket: Bucket, event: str, version: Version) -
         "requester": ctx.scope.account_id,
         "source-ip-address": ctx.request.source_ip,
     }
-    if event.startswith("ObjectRemoved"):
-        deleted = "Delete Marker Created" if version.is_delete_marker else "Permanently Deleted"
-        detail |= {"reason": "DeleteObject", "deletion-type": deleted}
+    if event.startswith(("ObjectRemoved", "LifecycleExpiration")):
+        is_marked = event.endswith("DeleteMarkerCreated")
+        reason = "DeleteObject" if event.startswith("ObjectRemoved") else "Lifecycle Expiration"
+        detail |= {"reason": reason, "deletion-type": "Delete Marker Created" if is_marked else "Permanently Deleted"}
+    elif event == "LifecycleTransition":
+        detail["destination-storage-class"] = version.headers.get("StorageClass", "STANDARD")
+    elif event.startswith("ObjectRestore"):
+        detail["source-storage-class"] = version.headers.get("StorageClass", "STANDARD")
+        if event != "ObjectRestore:Post":
+            detail["restore-expiry-time"] = _iso(version.restored_until_ms)
     elif event in _BRIDGE_REASONS:
         detail["reason"] = _BRIDGE_REASONS[event]
     return detail

@@ -9,7 +9,7 @@ from typing import Any
 from penstock.framework.context import Context
 from penstock.framework.service import operation
 from penstock.kernel.units import DAY_MS
-from penstock.services.s3 import messages, rules, state
+from penstock.services.s3 import events, messages, rules, state
 from penstock.services.s3.operations.finding import find
 from penstock.services.s3.state import Bucket, Version
 from penstock.storage.transactions import ReadTransaction, Transaction
@@ -169,6 +169,7 @@ async def put_object_retention(ctx: Context, req: dict[str, Any]) -> dict[str, A
             raise messages.access_denied_by_lock()
         version.lock_mode, version.lock_until_ms = mode or "", until_ms
         state.rewrite(tx, bucket.name, version)
+        events.notify(tx, ctx, bucket, "ObjectRetention:Put", version, now_ms)
 
     await ctx.store.transact(write)
     return {}

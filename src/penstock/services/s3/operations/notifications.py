@@ -12,6 +12,30 @@ from penstock.services.s3.operations.sending import send
 from penstock.services.s3.state import Bucket
 from penstock.storage.transactions import Transaction
 
+_ID_MAX = 255
+_EVENTS = frozenset(
+    f"s3:{name}"
+    for name in (
+        "ReducedRedundancyLostObject",
+        *(f"ObjectCreated:{kind}" for kind in ("*", "Put", "Post", "Copy", "CompleteMultipartUpload")),
+        *(f"ObjectRemoved:{kind}" for kind in ("*", "Delete", "DeleteMarkerCreated")),
+        *(f"ObjectRestore:{kind}" for kind in ("*", "Post", "Completed", "Delete")),
+        "Replication:*",
+        "Replication:OperationFailedReplication",
+        "Replication:OperationNotTracked",
+        "Replication:OperationMissedThreshold",
+        "Replication:OperationReplicatedAfterThreshold",
+        "LifecycleTransition",
+        *(f"LifecycleExpiration:{kind}" for kind in ("*", "Delete", "DeleteMarkerCreated")),
+        "IntelligentTiering",
+        "ObjectAcl:Put",
+        *(f"ObjectTagging:{kind}" for kind in ("*", "Put", "Delete")),
+        *(f"ObjectAnnotation:{kind}" for kind in ("*", "Put", "Delete")),
+        "ObjectRetention:Put",
+    )
+)
+"""Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-event-types-and-destinations.html"""
+
 
 @operation
 async def get_bucket_notification_configuration(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
@@ -27,9 +51,9 @@ async def put_bucket_notification_configuration(ctx: Context, req: dict[str, Any
     bucket = await ctx.store.read(lambda tx: state.bucket_of(tx, req))
     config = req["NotificationConfiguration"]
     kept: dict[str, Any] = {}
-    for kind, (_, arn_member) in events.DESTINATIONS.items():
+    for kind, (service, arn_member) in events.DESTINATIONS.items():
         for item in config.get(kind) or ():
-            _check(item, item.get(arn_member) or "")
+            _check(item, item.get(arn_member) or "", service, bucket)
             kept.setdefault(kind, []).append({**item, "Id": item.get("Id") or ctx.entropy.uuid()})
     _check_overlaps([item for items in kept.values() for item in items])
     if config.get("EventBridgeConfiguration") is not None:
@@ -45,11 +69,25 @@ async def put_bucket_notification_configuration(ctx: Context, req: dict[str, Any
     await ctx.store.transact(write)
 
 
-def _check(item: dict[str, Any], destination: str) -> None:
+def _check(item: dict[str, Any], destination: str, service: str, bucket: Bucket) -> None:
     if not arn.is_arn(destination):
         raise messages.invalid_argument("The ARN could not be parsed", "Arn", destination)
+    target = arn.parse(destination)
+    if target.service != service:
+        raise messages.invalid_argument("The ARN is not well formed", "Arn", destination)
+    if target.region != bucket.region:
+        text = "The notification destination service region is not valid for the bucket location constraint"
+        raise messages.invalid_argument(text, "Arn", destination)
+    if service == "sqs" and destination.endswith(".fifo"):
+        text = "Unable to validate the following destination configurations"
+        raise messages.invalid_argument(text, destination, "FIFO queues are not supported")
     if not item.get("Events"):
         raise messages.malformed_xml()
+    for event in item["Events"]:
+        if event not in _EVENTS:
+            raise messages.invalid_argument("The event is not supported for notifications", "Event", str(event))
+    if len(item.get("Id") or "") > _ID_MAX:
+        raise messages.invalid_argument("ID length should not exceed allowed limit of 255")
     names: list[str] = []
     for rule in ((item.get("Filter") or {}).get("Key") or {}).get("FilterRules") or ():
         name = str(rule.get("Name") or "").lower()

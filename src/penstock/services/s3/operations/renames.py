@@ -3,6 +3,7 @@
 Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_RenameObject.html
 """
 
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -45,7 +46,8 @@ async def rename_object(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
         tx.delete(("s3", "current", bucket.name, source_key))
         source.key, source.version_id = key, new_version_id(ctx, bucket)
         state.put_current(tx, bucket, source, now_ms)
-        events.notify(tx, ctx, bucket, "ObjectCreated:Rename", source, now_ms)
+        events.notify(tx, ctx, bucket, "ObjectRemoved:Delete", replace(source, key=source_key), now_ms)
+        events.notify(tx, ctx, bucket, "ObjectCreated:Copy", source, now_ms)
 
     await ctx.store.transact(rename)
     return {}

@@ -8,7 +8,7 @@ from typing import Any
 
 from penstock.framework.context import Context
 from penstock.framework.service import operation
-from penstock.services.s3 import messages, state
+from penstock.services.s3 import events, messages, state
 from penstock.services.s3.operations import bodies
 from penstock.services.s3.operations.configurations import deleter, getter, under
 from penstock.services.s3.state import Bucket, Version
@@ -132,6 +132,9 @@ async def replicate(ctx: Context, payload: dict[str, Any]) -> None:
         if current is not None and not current.is_delete_marker:
             current.replicated = "COMPLETED" if is_possible else "FAILED"
             state.rewrite(tx, payload["bucket"], current)
+            bucket = state.find_bucket(tx, payload["bucket"])
+            if not is_possible and bucket is not None:
+                events.notify(tx, ctx, bucket, "Replication:OperationFailedReplication", current, now_ms)
         return is_written
 
     if not await ctx.store.transact(write):

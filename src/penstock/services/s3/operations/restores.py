@@ -10,8 +10,10 @@ from penstock.framework.service import operation
 from penstock.services.s3 import events, messages, rules, state
 from penstock.services.s3.operations import expiry
 from penstock.services.s3.operations.finding import find
+from penstock.storage import outbox
 from penstock.storage.transactions import Transaction
 
+LAPSE = "s3.restore_lapse"
 _TIERS = ("Standard", "Bulk", "Expedited")
 
 
@@ -44,6 +46,24 @@ async def restore_object(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
         state.rewrite(tx, bucket.name, version)
         events.notify(tx, ctx, bucket, "ObjectRestore:Post", version, now_ms)
         events.notify(tx, ctx, bucket, "ObjectRestore:Completed", version, now_ms)
+        named: dict[str, object] = {"bucket": bucket.name, "key": version.key, "version": version.version_id}
+        id = f"{bucket.name}/{version.key}/{version.version_id}"
+        outbox.add(tx, LAPSE, named, due_ms=version.restored_until_ms, id=id)
 
     await ctx.store.transact(restore)
     return {}
+
+
+async def lapse(ctx: Context, payload: dict[str, Any]) -> None:
+    """Tell that a restored copy is gone, unless it was prolonged meanwhile."""
+    now_ms = ctx.clock.now_ms()
+
+    def tell(tx: Transaction) -> None:
+        bucket = state.find_bucket(tx, payload["bucket"])
+        version = state.find_version(tx, payload["bucket"], payload["key"], payload["version"])
+        if bucket is not None and version is not None and 0 < version.restored_until_ms <= now_ms:
+            version.restored_until_ms = 0
+            state.rewrite(tx, bucket.name, version)
+            events.notify(tx, ctx, bucket, "ObjectRestore:Delete", version, now_ms)
+
+    await ctx.store.transact(tell)
