@@ -66,6 +66,20 @@ async def config(world, **params):
         ),
         (
             "CreateFunction",
+            {"name": "arn:aws:lambda:us-east-1:111122223333:function:g"},
+            "AccessDeniedException",
+            "User: arn:aws:iam::000000000000:root is not authorized to perform: lambda:CreateFunction on resource: "
+            "arn:aws:lambda:us-east-1:111122223333:function:g because no resource-based policy allows the "
+            "lambda:CreateFunction action",
+        ),
+        (
+            "CreateFunction",
+            {"name": "arn:aws:lambda:eu-west-1:000000000000:function:g"},
+            "ResourceNotFoundException",
+            "Functions from 'eu-west-1' are not reachable in this region ('us-east-1')",
+        ),
+        (
+            "CreateFunction",
             {"LoggingConfig": {"LogFormat": "Text", "ApplicationLogLevel": "DEBUG"}},
             "InvalidParameterValueException",
             "Log level is not supported when log format is set to 'Text'. Remove log level from your request or change "

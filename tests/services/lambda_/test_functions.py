@@ -126,7 +126,7 @@ async def test_a_name_that_finds_nothing_is_answered_as_aws_does(world, name, qu
         (
             {"Code": {"ZipFile": b"0" * 52_428_801}},
             "RequestEntityTooLargeException",
-            "69905067 bytes for the CreateFunc",
+            "Zipped size must be smaller than 52428800 bytes",
         ),
         ({"PackageType": "Image"}, "InvalidParameterValueException", "package type: Image"),
         ({"Layers": [f"{LAYER}{n}:1" for n in range(6)]}, "InvalidParameterValueException", "more than 5 layers"),

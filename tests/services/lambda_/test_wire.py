@@ -173,7 +173,7 @@ def test_a_client_hears_errors_as_its_own_exceptions(wire):
     ) as large:
         client.invoke(FunctionName="f", Payload=b'"' + b"x" * 6_291_456 + b'"')
     assert large.value.response["ResponseMetadata"]["HTTPStatusCode"] == 413
-    with pytest.raises(ClientError, match="69905067 bytes for the CreateFunction") as large:
+    with pytest.raises(ClientError, match="Zipped size must be smaller than 52428800 bytes") as large:
         wire.client.create_function(
             FunctionName="g", Runtime="python3.11", Role=ROLE, Handler="a.b", Code={"ZipFile": b"0" * 52_428_801}
         )

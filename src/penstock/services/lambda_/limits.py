@@ -28,11 +28,6 @@ SYNC_PAYLOAD_BYTES_MAX = Limit(6 * MIB, _QUOTAS)
 ASYNC_PAYLOAD_BYTES_MAX = Limit(MIB, _QUOTAS)
 INVOKE_ASYNC_BYTES_MAX = Limit(256 * KIB, "https://docs.aws.amazon.com/lambda/latest/api/API_InvokeAsync.html")
 CLIENT_CONTEXT_BYTES_MAX = Limit(3583, "https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html")
-# The whole request in base64, as AWS's answers state it.
-CREATE_REQUEST_BYTES_MAX = Limit(69_905_067, _CREATE)
-UPDATE_REQUEST_BYTES_MAX = Limit(
-    70_167_211, "https://docs.aws.amazon.com/lambda/latest/api/API_UpdateFunctionCode.html"
-)
 PAGE_MAX = Limit(50, "https://docs.aws.amazon.com/lambda/latest/api/API_ListFunctions.html")
 CONCURRENCY = Limit(1000, _QUOTAS)
 UNRESERVED_CONCURRENCY_MIN = Limit(100, _CONCURRENCY)

@@ -185,8 +185,9 @@ def code_storage_exceeded() -> ServiceError:
     return ServiceError("CodeStorageExceededException", "Code storage limit exceeded.", fields={"Type": "User"})
 
 
-def request_too_large(operation: str, bytes_max: int) -> ServiceError:
-    text = f"Request must be smaller than {bytes_max} bytes for the {operation} operation"
+def zipped_too_large(bytes_max: int) -> ServiceError:
+    """Source: https://github.com/localstack/docs/pull/933"""
+    text = f"Zipped size must be smaller than {bytes_max} bytes"
     return ServiceError("RequestEntityTooLargeException", text, status=413, fields={"Type": "User"})
 
 
@@ -390,6 +391,13 @@ def url_condition_of_other_action(member: str) -> ServiceError:
 
 def access_denied(text: str) -> ServiceError:
     return ServiceError("AccessDeniedException", text, status=403)
+
+
+def other_account(who: str, action: str, resource: str) -> ServiceError:
+    return access_denied(
+        f"User: {who} is not authorized to perform: {action} on resource: {resource} because no resource-based policy "
+        f"allows the {action} action"
+    )
 
 
 def layer_version_not_found(arn: str) -> ServiceError:

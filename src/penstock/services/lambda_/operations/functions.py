@@ -27,12 +27,14 @@ from penstock.storage.transactions import ReadTransaction, Transaction
 @operation
 async def create_function(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     named = rules.named(ctx.scope, req["FunctionName"])
+    if named.scope != ctx.scope:
+        raise messages.other_account(ctx.principal.arn, "lambda:CreateFunction", named.arn)
     rules.check_new(named, req)
     check_runtime(ctx, req)
     await ctx.store.read(lambda tx: _check_absent(tx, named))
     await roles.check(ctx, req["Role"], named.name, req)
     await layer_permissions.check_use(ctx, req.get("Layers") or ())
-    package = await packages.receive(ctx, req["Code"], operation="CreateFunction")
+    package = await packages.receive(ctx, req["Code"])
     version = new_version(ctx, named.name, package, req)
     now_ms, published_ids = ctx.clock.now_ms(), new_ids(ctx)
     signing_arn = req.get("CodeSigningConfigArn") or ""

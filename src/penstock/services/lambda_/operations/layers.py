@@ -31,7 +31,7 @@ _MANAGED = re.compile(r"arn:aws[a-z-]*:lambda:[a-z0-9-]+:336392948345:layer:AWSS
 async def publish_layer_version(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     scope, name, _ = named(ctx.scope, req["LayerName"])
     _check_runtimes(req.get("CompatibleRuntimes") or ())
-    package = await packages.receive(ctx, req["Content"], operation="PublishLayerVersion")
+    package = await packages.receive(ctx, req["Content"])
     now_ms = ctx.clock.now_ms()
 
     def publish(tx: Transaction) -> LayerVersion:

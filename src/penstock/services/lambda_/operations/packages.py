@@ -32,9 +32,9 @@ CODE_PATH = "/_penstock/lambda/code/"
 _SECRET = ("lambda-secret",)
 
 
-async def receive(ctx: Context, code: dict[str, Any], *, operation: str) -> Package:
+async def receive(ctx: Context, code: dict[str, Any]) -> Package:
     """Store the package that ZipFile or S3Bucket and S3Key name. The blob is an orphan until a version names it."""
-    archive = await fetch(ctx, code, operation=operation)
+    archive = await fetch(ctx, code)
     return await keep(ctx, archive)
 
 
@@ -80,38 +80,32 @@ async def unzipped_bytes(archive: bytes) -> int:
     return await asyncio.to_thread(_inspect, archive)
 
 
-async def fetch(ctx: Context, code: dict[str, Any], *, operation: str) -> bytes:
+async def fetch(ctx: Context, code: dict[str, Any]) -> bytes:
     """The archive's bytes. Raises InvalidParameterValueException, RequestEntityTooLargeException."""
     given = code.get("ZipFile")
     if given is not None:
         if code.get("S3Bucket") or code.get("S3Key"):
             raise messages.two_sources()
-        archive = bytes(given) if not isinstance(given, ByteStream) else await _read(given, operation)
-        _check_size(archive, operation)
+        archive = bytes(given) if not isinstance(given, ByteStream) else await _read(given)
+        _check_size(archive)
         return archive
     if not code.get("S3Bucket") or not code.get("S3Key"):
         raise messages.no_code()
     return await _fetch_from_s3(ctx, code)
 
 
-async def _read(stream: ByteStream, operation: str) -> bytes:
+async def _read(stream: ByteStream) -> bytes:
     try:
         return await stream.read(bytes_max=limits.ZIPPED_BYTES_MAX.value)
     except StreamTooLong:
-        raise _too_large(operation) from None
+        raise messages.zipped_too_large(limits.ZIPPED_BYTES_MAX.value) from None
 
 
-def _check_size(archive: bytes, operation: str) -> None:
+def _check_size(archive: bytes) -> None:
     if not archive:
         raise messages.empty_zip()
     if len(archive) > limits.ZIPPED_BYTES_MAX.value:
-        raise _too_large(operation)
-
-
-def _too_large(operation: str) -> ServiceError:
-    is_update = operation == "UpdateFunctionCode"
-    bound = limits.UPDATE_REQUEST_BYTES_MAX if is_update else limits.CREATE_REQUEST_BYTES_MAX
-    return messages.request_too_large(operation, bound.value)
+        raise messages.zipped_too_large(limits.ZIPPED_BYTES_MAX.value)
 
 
 async def _fetch_from_s3(ctx: Context, code: dict[str, Any]) -> bytes:

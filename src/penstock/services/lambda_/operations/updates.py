@@ -22,7 +22,7 @@ async def update_function_code(ctx: Context, req: dict[str, Any]) -> dict[str, A
     if req.get("ImageUri"):
         raise messages.image_for_zip()
     await ctx.store.read(lambda tx: _updatable(tx, named, req))
-    archive = await packages.fetch(ctx, req, operation="UpdateFunctionCode")
+    archive = await packages.fetch(ctx, req)
     if req.get("DryRun"):
         return await _dry_run(ctx, named, req, archive)
     package = await packages.keep(ctx, archive)
