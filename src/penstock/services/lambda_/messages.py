@@ -126,10 +126,6 @@ def unknown_runtime(runtime: str, known: Sequence[str]) -> ServiceError:
     )
 
 
-def unknown_layer_runtime(value: str, member: str, known: Sequence[str]) -> ServiceError:
-    return bad_value(value, member, f"Member must satisfy enum value set: [{', '.join(known)}] or be a valid ARN")
-
-
 def bad_value(value: str, member: str, constraint: str) -> ServiceError:
     """As the model's constraints are worded, for what the model doesn't say."""
     text = f"1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: {constraint}"
@@ -172,13 +168,6 @@ def empty_zip() -> ServiceError:
 
 def unzipped_too_large(bytes_max: int) -> ServiceError:
     return invalid(f"Unzipped size must be smaller than {bytes_max} bytes")
-
-
-def combined_too_large(actual: int, bytes_max: int) -> ServiceError:
-    return invalid(
-        f"Function code combined with layers exceeds the maximum allowed size of {bytes_max} bytes. "
-        f"The actual size is {actual} bytes."
-    )
 
 
 def code_storage_exceeded() -> ServiceError:
@@ -224,10 +213,6 @@ def two_versions_of_layer(first: str, second: str) -> ServiceError:
         "Two different versions of the same layer are not allowed to be referenced in the same function. "
         f"{first} and {second} are versions of the same layer."
     )
-
-
-def no_such_layer_version(arn: str) -> ServiceError:
-    return invalid(f"Layer version {arn} does not exist.")
 
 
 def bad_dead_letter(arn: str) -> ServiceError:
@@ -346,14 +331,6 @@ def version_twice_in_routing(version: str) -> ServiceError:
     )
 
 
-def bad_layer_arn(arn: str) -> ServiceError:
-    return invalid(f"Invalid Layer arn: {arn}")
-
-
-def no_layer_version() -> ServiceError:
-    return not_found("The resource you requested does not exist.")
-
-
 def policy_of_latest() -> ServiceError:
     return invalid("We currently do not support adding policies for $LATEST.")
 
@@ -398,26 +375,6 @@ def other_account(who: str, action: str, resource: str) -> ServiceError:
         f"User: {who} is not authorized to perform: {action} on resource: {resource} because no resource-based policy "
         f"allows the {action} action"
     )
-
-
-def layer_version_not_found(arn: str) -> ServiceError:
-    return not_found(f"Layer version {arn} does not exist.")
-
-
-def layer_revision_mismatch() -> ServiceError:
-    text = (
-        "The Revision Id provided does not match the latest Revision Id. Call the GetLayerPolicy API to retrieve the "
-        "latest Revision Id"
-    )
-    return ServiceError("PreconditionFailedException", text, status=412, fields={"Type": "User"})
-
-
-def layer_of_other_region(region: str) -> ServiceError:
-    return invalid(f"Layers are not in the same region as the function. Layers are expected to be in region {region}.")
-
-
-def layer_number_too_low() -> ServiceError:
-    return invalid("Layer Version Cannot be less than 1")
 
 
 def no_policy() -> ServiceError:
@@ -484,29 +441,6 @@ def destination_is_itself() -> ServiceError:
 def unbuilt(member: str) -> ServiceError:
     """Ours: refusing is better than a function that lacks what was asked for."""
     return invalid(f"{member} is not supported by this node.")
-
-
-def code_signing_config_not_found(arn: str) -> ServiceError:
-    return not_found(f"The Lambda code signing configuration {arn} can not be found.")
-
-
-def code_signing_config_in_use(arn: str) -> ServiceError:
-    return conflict(f"The code signing configuration {arn} is in use by one or more functions.")
-
-
-def code_not_signed(name: str) -> ServiceError:
-    text = (
-        "Lambda cannot deploy the function. The function or layer might be signed using a signature that the client is "
-        f"not configured to accept. Check the provided signature for {name}."
-    )
-    return ServiceError("CodeVerificationFailedException", text, fields={"Type": "User"})
-
-
-def no_code_signing_config(arn: str) -> ServiceError:
-    text = (
-        f"The code signing configuration cannot be found. Check that the provided configuration is not deleted: {arn}."
-    )
-    return ServiceError("CodeSigningConfigNotFoundException", text, status=404, fields={"Type": "User"})
 
 
 def recursive_loop() -> ServiceError:

@@ -15,6 +15,7 @@ from penstock.framework.service import operation
 from penstock.kernel import arn
 from penstock.kernel.scope import Scope
 from penstock.services.lambda_ import messages, rules, state
+from penstock.services.lambda_.operations import layer_messages
 from penstock.services.lambda_.rules import Named
 from penstock.services.lambda_.state import Function
 from penstock.storage.records import Record
@@ -87,7 +88,7 @@ async def delete_code_signing_config(ctx: Context, req: dict[str, Any]) -> None:
     def delete(tx: Transaction) -> None:
         _get(tx, scope, id)
         if any(function.code_signing_arn == arn_of(scope, id) for function in state.functions(tx, scope)):
-            raise messages.code_signing_config_in_use(arn_of(scope, id))
+            raise layer_messages.code_signing_config_in_use(arn_of(scope, id))
         tx.delete(state.room(scope, "code-signing", id))
 
     await ctx.store.transact(delete)
@@ -129,7 +130,7 @@ async def put_function_code_signing_config(ctx: Context, req: dict[str, Any]) ->
 
     def put(tx: Transaction) -> None:
         if find(tx, config_arn) is None:
-            raise messages.no_code_signing_config(config_arn)
+            raise layer_messages.no_code_signing_config(config_arn)
         function = _get_function(tx, named)
         function.code_signing_arn = config_arn
         state.put_function(tx, named.scope, function)
@@ -174,7 +175,7 @@ def check(tx: ReadTransaction, name: str, config_arn: str) -> None:
     """Raises CodeVerificationFailedException where a package that is deployed now must be signed."""
     config = find(tx, config_arn) if config_arn else None
     if config is not None and config.policy == "Enforce":
-        raise messages.code_not_signed(name)
+        raise layer_messages.code_not_signed(name)
 
 
 def _get_function(tx: ReadTransaction, named: Named) -> Function:
@@ -192,7 +193,7 @@ def _named(ctx: Context, req: dict[str, Any]) -> tuple[Scope, str]:
 def _get(tx: ReadTransaction, scope: Scope, id: str) -> CodeSigningConfig:
     config = _CONFIG.find(tx.get(state.room(scope, "code-signing", id)))
     if config is None:
-        raise messages.code_signing_config_not_found(arn_of(scope, id))
+        raise layer_messages.code_signing_config_not_found(arn_of(scope, id))
     return config
 
 

@@ -11,6 +11,7 @@ from penstock.services.lambda_ import limits, messages, rules, state
 from penstock.services.lambda_.operations import (
     code_signing,
     durable_records,
+    layer_messages,
     layer_permissions,
     layers,
     metrics,
@@ -45,7 +46,7 @@ async def create_function(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
         version.layers = layers.uses(tx, req.get("Layers") or (), named.scope.region)
         layers.check_size(version)
         if signing_arn and code_signing.find(tx, signing_arn) is None:
-            raise messages.no_code_signing_config(signing_arn)
+            raise layer_messages.no_code_signing_config(signing_arn)
         code_signing.check(tx, named.name, signing_arn)
         function = Function(named.name, now_ms, tags=dict(req.get("Tags") or {}), code_signing_arn=signing_arn)
         state.put_version(tx, named.scope, version)

@@ -15,7 +15,7 @@ from penstock.framework.service import operation
 from penstock.kernel import arn
 from penstock.kernel.scope import Scope
 from penstock.services.lambda_ import limits, messages, rules
-from penstock.services.lambda_.operations import layer_records, layers
+from penstock.services.lambda_.operations import layer_messages, layer_records, layers
 from penstock.services.lambda_.state import Policy
 from penstock.storage.transactions import ReadTransaction, Transaction
 
@@ -75,13 +75,13 @@ def _named(ctx: Context, req: dict[str, Any]) -> tuple[Scope, str, int]:
 def _find(tx: ReadTransaction, scope: Scope, name: str, number: int) -> Policy | None:
     """The version's policy. Raises ResourceNotFoundException where there is no such version."""
     if layer_records.find_layer(tx, scope, name, number) is None:
-        raise messages.layer_version_not_found(layer_records.layer_arn(scope, name, number))
+        raise layer_messages.layer_version_not_found(layer_records.layer_arn(scope, name, number))
     return layer_records.find_layer_policy(tx, scope, name, number)
 
 
 def _check_revision(policy: Policy, req: dict[str, Any]) -> None:
     if req.get("RevisionId") and req["RevisionId"] != policy.revision_id:
-        raise messages.layer_revision_mismatch()
+        raise layer_messages.layer_revision_mismatch()
 
 
 async def check_use(ctx: Context, layer_arns: Sequence[str]) -> None:

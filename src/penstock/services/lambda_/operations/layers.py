@@ -12,8 +12,8 @@ from penstock.framework.context import Context
 from penstock.framework.service import operation
 from penstock.kernel.errors import ServiceError
 from penstock.kernel.scope import Scope
-from penstock.services.lambda_ import limits, messages, rules, state
-from penstock.services.lambda_.operations import layer_records, packages
+from penstock.services.lambda_ import limits, rules, state
+from penstock.services.lambda_.operations import layer_messages, layer_records, packages
 from penstock.services.lambda_.operations.layer_records import LayerVersion
 from penstock.services.lambda_.state import LayerUse, Version
 from penstock.storage.transactions import ReadTransaction, Transaction
@@ -68,31 +68,31 @@ async def get_layer_version(ctx: Context, req: dict[str, Any]) -> dict[str, Any]
 async def get_layer_version_by_arn(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     scope, name, number = named(ctx.scope, req["Arn"])
     if not number:
-        raise messages.bad_layer_arn(req["Arn"])
+        raise layer_messages.bad_layer_arn(req["Arn"])
     return await _get(ctx, scope, name, number)
 
 
 def _check_runtimes(runtimes: Sequence[str]) -> None:
     known = (*limits.RUNTIMES, *limits.RETIRED_RUNTIMES)
     if any(runtime not in known for runtime in runtimes):
-        raise messages.unknown_layer_runtime(f"[{', '.join(runtimes)}]", "compatibleRuntimes", limits.RUNTIMES)
+        raise layer_messages.unknown_layer_runtime(f"[{', '.join(runtimes)}]", "compatibleRuntimes", limits.RUNTIMES)
 
 
 def _check_runtime(req: dict[str, Any]) -> None:
     wanted = req.get("CompatibleRuntime")
     if wanted and wanted not in limits.RUNTIMES and wanted not in limits.RETIRED_RUNTIMES:
-        raise messages.unknown_layer_runtime(wanted, "compatibleRuntime", limits.RUNTIMES)
+        raise layer_messages.unknown_layer_runtime(wanted, "compatibleRuntime", limits.RUNTIMES)
 
 
 def _check_number(req: dict[str, Any]) -> None:
     if int(req["VersionNumber"]) < 1:
-        raise messages.layer_number_too_low()
+        raise layer_messages.layer_number_too_low()
 
 
 async def _get(ctx: Context, scope: Scope, name: str, number: int) -> dict[str, Any]:
     layer = await ctx.store.read(lambda tx: layer_records.find_layer(tx, scope, name, number))
     if layer is None:
-        raise messages.no_layer_version()
+        raise layer_messages.no_layer_version()
     return await _with_content(ctx, scope, layer)
 
 
@@ -168,16 +168,16 @@ def uses(tx: ReadTransaction, arns: Sequence[str], region: str) -> list[LayerUse
     for arn in arns:
         match = _LAYER.fullmatch(arn)
         if match is None or not match["version"]:
-            raise messages.bad_layer_arn(arn)
+            raise layer_messages.bad_layer_arn(arn)
         if is_managed(arn):
             found.append(LayerUse(arn, 0))
             continue
         if match["region"] != region:
-            raise messages.layer_of_other_region(region)
+            raise layer_messages.layer_of_other_region(region)
         scope = Scope(match["account"], match["region"], match["partition"])
         layer = layer_records.find_layer(tx, scope, match["name"], int(match["version"]))
         if layer is None:
-            raise messages.no_such_layer_version(arn)
+            raise layer_messages.no_such_layer_version(arn)
         found.append(LayerUse(arn, layer.package.size, layer.package))
     return found
 
@@ -192,7 +192,7 @@ def check_size(version: Version) -> None:
     used = [layer.package.unzipped_bytes for layer in version.layers if layer.package is not None]
     size = version.package.unzipped_bytes + sum(used)
     if size > limits.UNZIPPED_BYTES_MAX.value:
-        raise messages.combined_too_large(size, limits.UNZIPPED_BYTES_MAX.value)
+        raise layer_messages.combined_too_large(size, limits.UNZIPPED_BYTES_MAX.value)
 
 
 def named(scope: Scope, text: str) -> tuple[Scope, str, int]:
@@ -200,7 +200,7 @@ def named(scope: Scope, text: str) -> tuple[Scope, str, int]:
     match = _LAYER.fullmatch(text)
     if match is None:
         if text.startswith("arn:"):
-            raise messages.bad_layer_arn(text)
+            raise layer_messages.bad_layer_arn(text)
         return scope, text, 0
     return Scope(match["account"], match["region"], match["partition"]), match["name"], int(match["version"] or 0)
 
