@@ -4,6 +4,7 @@ Pairs of runs, one of each in turn; medians. The initialisation is what REPORT c
 """
 
 import asyncio
+import shutil
 import statistics
 import subprocess
 import sys
@@ -12,9 +13,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pandas
+
 from penstock.engines.functions.packages import managed_layer_dir
 from penstock.engines.functions.pool import LocalFunctionPool
 from penstock.engines.functions.ports import Credentials, FunctionSpec, Invocation
+from penstock.engines.functions.runtimes import OWN_PYTHON
 from penstock.kernel.clock import SystemClock
 from penstock.kernel.entropy import SystemEntropy
 
@@ -26,6 +30,7 @@ CASES = {
     "boto3 client": "import boto3\ns3 = boto3.client('s3', region_name='us-east-1')",
     "pandas, pyarrow, boto3": "import boto3, pandas, pyarrow\nimport pyarrow.parquet",
 }
+VENDORED = "\ndef handler(event, context):\n    time.sleep(event)\n    return 1\n"
 AIM_MS = {"pandas, pyarrow, boto3": 100.0}
 
 
@@ -73,7 +78,36 @@ async def _measure(folder: Path) -> None:
         print(
             f"cold start, {name:<24}{mine:8.1f} ms   plain interpreter {theirs:8.1f} ms   {theirs / mine:5.1f} x{aim}"
         )
+    await _measure_vendored(pool, folder)
     await pool.close()
+
+
+async def _measure_vendored(pool: LocalFunctionPool, folder: Path) -> None:
+    """pandas and pyarrow in the function's own zip, as builders put them there: the first start, and later ones."""
+    code = folder / "vendored"
+    code.mkdir()
+    site = Path(pandas.__file__).parent.parent
+    for name in ("pandas", "numpy", "numpy.libs", "pyarrow", "dateutil", "pytz", "tzdata", "six.py"):
+        if (site / name).exists():
+            (shutil.copytree if (site / name).is_dir() else shutil.copy)(site / name, code / name)
+    for name in ("pandas", "numpy", "pyarrow", "python_dateutil", "pytz", "tzdata", "six"):
+        for record in site.glob(f"{name}-*.dist-info"):
+            shutil.copytree(record, code / record.name)
+    (code / "app.py").write_text("import pandas, pyarrow.parquet\nimport time\n" + VENDORED)
+    spec = replace(_spec(str(code), ()), id="vendored", runtime=OWN_PYTHON)
+    first = await pool.invoke(spec, Invocation("r", b"0", spec.arn))
+    assert first.status == "success", first.payload
+    while not pool.status()["libraries"]:
+        assert pool._endings, "its libraries can't be held"
+        await asyncio.sleep(0.05)
+    later = []
+    for _ in range(PAIRS):
+        one, other = await asyncio.gather(*(pool.invoke(spec, Invocation("r", b"0.1", spec.arn)) for _ in range(2)))
+        later += [outcome.init_ms for outcome in (one, other) if outcome.init_ms is not None]
+        for environment in [one for idle in pool._idle.values() for one in idle]:
+            pool._end(environment)
+        pool._idle.clear()
+    print(f"cold start, pandas in the zip: first {first.init_ms:.0f} ms, later {statistics.median(later):.1f} ms")
 
 
 def _plain_ms(imports: str) -> float:

@@ -47,6 +47,10 @@ UNREADABLE = (
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE})
 
 
+STOCK = frozenset(name.partition(".")[0] for name in (*RUNTIME_MODULES, *PANDAS_MODULES))
+"""What comes with the node: the names that a function's own packages may replace."""
+
+
 class BadPackage(Exception):
     """The archive isn't one that Lambda would take; the text says why."""
 
@@ -279,7 +283,7 @@ def _copy_module(module: str, origin: Path, target: Path) -> None:
 
 def is_stand_in(layer_dir: str, work_dir: str) -> bool:
     """Whether a layer is made of the node's own Python's packages."""
-    return Path(layer_dir).is_relative_to(Path(work_dir) / "managed")
+    return bool(layer_dir) and Path(layer_dir).is_relative_to(Path(work_dir) / "managed")
 
 
 def managed_layer_dir(arn: str, work_dir: str) -> str | None:

@@ -10,18 +10,20 @@ import contextlib
 import os
 import shutil
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from penstock.engines.functions.concurrency import Concurrency
 from penstock.engines.functions.environment import Environment
+from penstock.engines.functions.libraries import Learned
 from penstock.engines.functions.ports import (
     Allocation,
     CredentialsSource,
     FunctionSpec,
     Invocation,
+    LogLine,
     LogSink,
     Outcome,
     Throttled,
@@ -44,8 +46,15 @@ GROW_AFTER_S = 0.3
 STARVED_S = 3.0
 IDLE_CPU_SHARE = 0.4
 ENVIRONMENT_MB = 96
+LIBRARIES_MAX = 8
 _UNQUALIFIED_COLONS = 6
 _STREAM_DAY = "%Y/%m/%d"
+
+
+class Silence:
+    """Takes the log of what isn't an environment of the function's: nobody invoked it."""
+
+    def write(self, spec: FunctionSpec, stream: str, lines: Sequence[LogLine]) -> None: ...
 
 
 @dataclass(slots=True)
@@ -96,7 +105,16 @@ class LocalFunctionPool:
             runtimes=self._runtimes,
         )
         self._snapshots = FunctionSnapshots(self._make_snapshot, self._make_spare, self._end)
-        self._runner = Runner(self._starter, snapshot_of=self._snapshots.get, clock=clock, wall=wall)
+        self._learned = Learned(work_dir)
+        self._libraries = FunctionSnapshots(self._hold_libraries, None, self._end, count_max=LIBRARIES_MAX)
+        self._runner = Runner(
+            self._starter,
+            snapshot_of=self._snapshots.get,
+            libraries_of=self._libraries.find,
+            learn=self._learn,
+            clock=clock,
+            wall=wall,
+        )
         cores = os.cpu_count() or 1
         self._hard_max = max_environments or max(16, (memory_mb or _half_of_memory_mb()) // ENVIRONMENT_MB)
         self._soft_max = min(self._hard_max, max(8, 4 * cores))
@@ -193,6 +211,38 @@ class LocalFunctionPool:
             raise SnapshotFailed(reason or "FunctionError.RuntimeInitError")
         return Held(environment, server)
 
+    def _learn(self, spec: FunctionSpec, told: bytes, init_ms: float) -> None:
+        """After an initialisation: have its libraries held for the next one, where that is worth it."""
+        if self._libraries.find(spec) is not None or not self._starter.can_hold_libraries(spec):
+            return
+        known = self._learned.find(spec)
+        if known is None:
+            known = self._learned.learn(spec, told, init_ms=init_ms)
+        if known:
+            holding = asyncio.get_running_loop().create_task(self._have_libraries(spec), name="penstock-libraries")
+            self._endings.add(holding)
+            holding.add_done_callback(self._endings.discard)
+
+    async def _have_libraries(self, spec: FunctionSpec) -> None:
+        """Best effort: without them a cold start is slower, no more."""
+        with contextlib.suppress(Unavailable, OSError, TimeoutError):
+            await self._libraries.get(spec)
+
+    async def _hold_libraries(self, spec: FunctionSpec) -> Held:
+        environment = self._made(spec, sink=Silence())
+        self._environments.add(environment)
+        is_held = False
+        try:
+            is_held = await self._starter.hold_libraries(environment, self._learned.find(spec) or [])
+        finally:
+            server = self._starter.take_snapshot(environment)
+            if not is_held or server is None:
+                self._end(environment)
+        if not is_held or server is None:
+            self._learned.forget(spec)
+            raise Unavailable("the function's libraries can't be forked")
+        return Held(environment, server)
+
     async def _make_spare(self, held: Held) -> Environment:
         environment = self._made(held.environment.spec)
         try:
@@ -214,6 +264,7 @@ class LocalFunctionPool:
         for arn in self._provisions.arns():
             if arn == function_arn or arn.startswith(f"{function_arn}:"):
                 self._provisions.drop(arn)
+        self._libraries.retire(lambda spec: _is_of(spec, function_arn))
         self._snapshots.retire(lambda spec: _is_of(spec, function_arn))
 
     def runtime_refusal(self, runtime: str) -> str:
@@ -233,6 +284,7 @@ class LocalFunctionPool:
             "runtimes": self._runtimes.mapping(),
             "templates": self._starter.loaded(),
             "snapshots": self._snapshots.loaded(),
+            "libraries": self._libraries.loaded(),
             "starts": dict(self._counts),
         }
 
@@ -243,6 +295,7 @@ class LocalFunctionPool:
                 timer.cancel()
         await self._provisions.close()
         self._snapshots.close()
+        self._libraries.close()
         for environment in list(self._environments):
             self._end(environment)
         if self._endings:
@@ -302,12 +355,12 @@ class LocalFunctionPool:
         self._watch_age()
         return environment
 
-    def _made(self, spec: FunctionSpec) -> Environment:
+    def _made(self, spec: FunctionSpec, *, sink: LogSink | None = None) -> Environment:
         now_ms = self._clock.now_ms()
         name = self._entropy.token_hex(16)
         stream = f"{_day(now_ms)}/[{spec.version}]{name}"
         tmp_dir = str(self._work_dir / "environments" / name)
-        return Environment(spec, stream=stream, tmp_dir=tmp_dir, clock=self._clock, sink=self._sink)
+        return Environment(spec, stream=stream, tmp_dir=tmp_dir, clock=self._clock, sink=sink or self._sink)
 
     def _generation(self, spec: FunctionSpec) -> int:
         return sum(count for known, count in self._retired.items() if _is_of(spec, known))
@@ -426,6 +479,8 @@ class LocalFunctionPool:
         self._provisions.refresh(self._is_current)
         self._starter.sweep()
         self._snapshots.sweep()
+        self._libraries.drop_unused(now_s - IDLE_S_MAX)
+        self._libraries.sweep()
         if self._environments:
             self._watch_age()
 

@@ -40,17 +40,20 @@ class FunctionSnapshots:
     first the two forks of a large process.
 
     make        initialises an environment as a snapshot. Raises SnapshotFailed, Unavailable
-    make_spare  forks an environment ahead. Raises Unavailable
+    make_spare  forks an environment ahead. Raises Unavailable. None: none stands ready
     end         ends the environment of one that isn't needed any more
     """
 
     def __init__(
         self,
         make: Callable[[FunctionSpec], Awaitable[Held]],
-        make_spare: Callable[[Held], Awaitable[Environment]],
+        make_spare: Callable[[Held], Awaitable[Environment]] | None,
         end: Callable[[Environment], None],
+        *,
+        count_max: int = SNAPSHOTS_MAX,
     ) -> None:
         self._make, self._make_spare, self._end = make, make_spare, end
+        self._count_max = count_max
         self._tasks: dict[str, asyncio.Task[Held]] = {}
         self._spares: dict[str, asyncio.Task[Environment]] = {}
         self._retired: list[Held] = []
@@ -87,12 +90,24 @@ class FunctionSnapshots:
     def _replenish(self, key: str) -> None:
         task = self._tasks.get(key)
         is_known = task is not None and (not task.done() or not _is_gone(task))
-        if is_known and task is not None and key not in self._spares:
-            spare = self._spare(task)
+        if is_known and task is not None and self._make_spare is not None and key not in self._spares:
+            spare = self._spare(task, self._make_spare)
             self._spares[key] = asyncio.get_running_loop().create_task(spare, name="penstock-spare")
 
-    async def _spare(self, snapshot: asyncio.Task[Held]) -> Environment:
-        return await self._make_spare(await asyncio.shield(snapshot))
+    async def _spare(self, snapshot: asyncio.Task[Held], make: Callable[[Held], Awaitable[Environment]]) -> Environment:
+        return await make(await asyncio.shield(snapshot))
+
+    def find(self, spec: FunctionSpec) -> Held | None:
+        """The snapshot, if it's ready."""
+        task = self._tasks.get(spec.id)
+        return task.result() if task is not None and task.done() and not _is_gone(task) else None
+
+    def drop_unused(self, before_s: float) -> None:
+        """End those that haven't forked since then and have no forks left."""
+        for key, held in self._ready():
+            if held.server.used_s < before_s and held.server.children <= (key in self._spares):
+                self._drop_spare(key)
+                self._close(self._tasks.pop(key).result())
 
     def _drop_spare(self, key: str) -> None:
         task = self._spares.pop(key, None)
@@ -108,7 +123,7 @@ class FunctionSnapshots:
 
     def _make_room(self) -> None:
         self.sweep()
-        if len(self._tasks) < SNAPSHOTS_MAX:
+        if len(self._tasks) < self._count_max:
             return
         ready = [
             (held.server.used_s, key) for key, held in self._ready() if held.server.children <= (key in self._spares)

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, cast
 
-from penstock.engines.functions import imports, packages, reports
+from penstock.engines.functions import imports, libraries, packages, reports
 from penstock.engines.functions.bootstrap import runtime
-from penstock.engines.functions.environment import INIT_ERROR, Answer, Environment
+from penstock.engines.functions.environment import INIT_ERROR, READY, Answer, Environment
 from penstock.engines.functions.extensions import Extensions
 from penstock.engines.functions.ports import CredentialsSource, FunctionSpec
 from penstock.engines.functions.runtime_api import EnvironmentApi, RuntimeApi, RuntimeFaces
@@ -35,6 +35,8 @@ UID_FIRST = 100_000
 UIDS = 50_000
 MEMORY_FLOOR_MB = 24
 SNAP_START = "snap-start"
+LIBRARIES = "libraries"
+LIBRARIES_S_MAX = 60.0
 NEVER_MS = 1 << 60
 EXEC_WRAPPER = "AWS_LAMBDA_EXEC_WRAPPER"
 HIDDEN_FROM_EXTENSIONS = (
@@ -83,11 +85,17 @@ class Starter:
         self._closing: set[asyncio.Task[None]] = set()
         (work_dir / "view").mkdir(mode=0o755, parents=True, exist_ok=True)
 
-    async def start(self, environment: Environment, *, kind: str = "on-demand") -> Answer:
+    async def start(self, environment: Environment, *, kind: str = "on-demand", held: Held | None = None) -> Answer:
         """Fork the environment's process and let the function initialise itself.
 
         kind   the initialization type; of snap-start it becomes a snapshot (take_snapshot)
+        held   a process that has the function's libraries loaded, to be forked instead of the template
         """
+        if held is not None:
+            request = await self._request(environment, shared_mb=held.server.shared_mb, kind=kind)
+            held.server.used_s = self._wall.monotonic_s()
+            await environment.spawn(held.server, {**request, "has_own_environment": True})
+            return await environment.initialised()
         template = await self.template(environment.spec)
         request = await self._request(environment, shared_mb=template.resident_mb, kind=kind)
         template.used_s = self._wall.monotonic_s()
@@ -98,7 +106,7 @@ class Starter:
         if isinstance(command, bytes):
             return Answer(INIT_ERROR, command)
         if kind == SNAP_START and not command:
-            return await self._start_snapshot(environment, template, request)
+            return await self._start_snapshot(environment, template, {**request, "is_snapshot": True})
         if self._faces is None:
             if command:
                 raise Unavailable("this node serves no Runtime API")
@@ -120,9 +128,7 @@ class Starter:
 
         That needs Python, and nothing beside it that a fork would leave behind: extensions, a wrapper.
         """
-        found = self.runtime_of(spec)
-        is_python = not isinstance(found, str) and found.kind == "python"
-        return spec.snap_start and is_python and EXEC_WRAPPER not in spec.environment and not self._external(spec)
+        return spec.snap_start and self.can_hold_libraries(spec)
 
     async def _start_snapshot(self, environment: Environment, template: Template, request: dict[str, object]) -> Answer:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -130,7 +136,23 @@ class Starter:
         server.listen()
         self._made[environment] = server
         with theirs:
-            return await environment.start(template, {**request, "is_snapshot": True}, control=theirs)
+            return await environment.start(template, request, control=theirs)
+
+    async def hold_libraries(self, environment: Environment, names: list[str]) -> bool:
+        """Have a process import the function's libraries, with its variables, and be a snapshot (take_snapshot).
+
+        False where that can't be: it isn't the process's only thread, or doesn't end well.
+        """
+        template = await self.template(environment.spec)
+        request = await self._request(environment, shared_mb=template.resident_mb, kind=LIBRARIES)
+        async with asyncio.timeout(LIBRARIES_S_MAX):
+            answer = await self._start_snapshot(environment, template, {**request, "libraries": names})
+        return answer.kind == READY and answer.body == b"alone"
+
+    def can_hold_libraries(self, spec: FunctionSpec) -> bool:
+        found = self.runtime_of(spec)
+        is_python = not isinstance(found, str) and found.kind == "python"
+        return is_python and EXEC_WRAPPER not in spec.environment and not self._external(spec)
 
     def take_snapshot(self, environment: Environment) -> FunctionSnapshot | None:
         """What `start` made of it; None where it didn't come that far."""
@@ -249,7 +271,7 @@ class Starter:
         variables = {
             **_base_variables(spec, environment.stream),
             **spec.environment,
-            **await self._credential_variables(environment, kind),
+            **(await self._credential_variables(environment, kind) if kind != LIBRARIES else {}),
             "AWS_LAMBDA_INITIALIZATION_TYPE": kind,
         }
         if kind == SNAP_START:
@@ -269,11 +291,13 @@ class Starter:
             variables |= {"TMPDIR": environment.tmp_dir, "LAMBDA_TASK_ROOT": spec.code_dir}
             return request | {
                 "mounts": None,
+                "learn_from": [spec.code_dir, *opt, runtime_dir],
                 "sys_path": [spec.code_dir, *opt, runtime_dir],
                 "task_root": spec.code_dir,
             }
         return request | {
             "mounts": self._mounts(environment),
+            "learn_from": ["/var/task", "/opt", "/var/runtime"],
             "sys_path": ["/var/task", *_python_dirs(opt_dir, version, shown_at="/opt"), "/var/runtime"],
             "task_root": "/var/task",
         }
@@ -338,8 +362,7 @@ class Starter:
             self._copies[own.version] = await asyncio.to_thread(packages.runtime_copy, own.executable, own.version)
         runtime_dir = self._runtime_dir(own)
         opt_dir = packages.merged_layers(spec.layer_dirs, str(self._work_dir))
-        folders = [*_python_dirs(opt_dir, own.version), runtime_dir]
-        predicted = imports.predicted_packages(spec.code_dir, spec.handler, folders)
+        predicted = self._predicted(spec, _python_dirs(opt_dir, own.version), runtime_dir)
         prefixes = [own.prefix, found.prefix if isinstance(found, Runtime) else ""]
         key = "; ".join(filter(None, [", ".join(predicted) or "interpreter", opt_dir, *prefixes]))
         task = self._templates.get(key)
@@ -349,17 +372,31 @@ class Starter:
             task = self._templates[key] = asyncio.get_running_loop().create_task(starting, name="penstock-template")
         return await asyncio.shield(task)
 
+    def _predicted(self, spec: FunctionSpec, opt_dirs: list[str], runtime_dir: str) -> list[str]:
+        """What its template imports, as root: only what came with the node, and only what the function would get.
+
+        A package of the user's own under one of those names would be imported instead, or beside them.
+        """
+        own = [layer for layer in spec.layer_dirs if not packages.is_stand_in(layer, str(self._work_dir))]
+        theirs = libraries.provided([spec.code_dir, *(f"{layer}/python" for layer in own)])
+        if theirs & packages.STOCK:
+            return []
+        folders = [runtime_dir] if own else [*opt_dirs, runtime_dir]
+        return imports.predicted_packages(spec.code_dir, spec.handler, folders)
+
     async def _start_template(
         self, key: str, predicted: list[str], runtime_dir: str, opt_dir: str, own: Runtime, prefixes: list[str]
     ) -> Template:
         work_dir = str(self._work_dir)
-        root, sys_path = None, [*_python_dirs(opt_dir, own.version), runtime_dir]
+        trusted = _python_dirs(opt_dir, own.version) if packages.is_stand_in(opt_dir, work_dir) else []
+        root, sys_path = None, [*trusted, runtime_dir]
         if self.isolation == "sandbox":
             data_dir = str(self._work_dir.parent)
             root = root_mounts(
                 work_dir=work_dir, data_dir=data_dir, runtime_dir=runtime_dir, opt_dir=opt_dir, prefixes=prefixes
             )
-            sys_path = [*_python_dirs(opt_dir, own.version, shown_at="/opt"), "/var/runtime"]
+            shown = _python_dirs(opt_dir, own.version, shown_at="/opt") if trusted else []
+            sys_path = [*shown, "/var/runtime"]
         return await snapshots.start_template(
             key,
             runtime_file=runtime.__file__,

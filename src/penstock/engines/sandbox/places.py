@@ -25,11 +25,12 @@ def root_mounts(
     binds += [
         ("/etc/hosts", str(hosts)),
         ("/var/lang", _real(prefixes[0])),
-        *_composed(Path(runtime_dir), "/var/runtime", Path(work_dir)),
     ]
-    if opt_dir:
-        is_ours = _is_within(_real(opt_dir), [_real(work_dir)])
-        binds += _composed(Path(opt_dir), "/opt", Path(work_dir)) if is_ours else [("/opt", opt_dir)]
+    for folder, target in ((runtime_dir, "/var/runtime"), (opt_dir, "/opt")):
+        if folder and _is_within(_real(folder), [_real(work_dir)]):
+            binds += _composed(Path(folder), target, Path(work_dir))
+        elif folder:
+            binds.append((target, folder))
     return {"view": f"{work_dir}/view", "hidden": hidden, "binds": binds, "folders": FOLDERS}
 
 
@@ -42,9 +43,6 @@ def _own_hosts() -> str:
 
 def _composed(folder: Path, target: str, work_dir: Path) -> Iterator[tuple[str, str]]:
     """A folder of links that we put together, as mounts of what the links mean: their targets may be hidden."""
-    if not any(item.is_symlink() for item in folder.iterdir()):
-        yield target, _real(str(folder))
-        return
     for item in sorted(folder.iterdir()):
         place = f"{target}/{item.name}"
         real = Path(os.path.realpath(item))

@@ -36,6 +36,8 @@ PIPE_FD = 63
 RUNTIME_ENDED, EXTENSION_ENDED = 1, 2
 MESSAGE_BYTES_MAX = 1 << 17
 SIGNALLED = 128
+FORK_SAFE_THREADS = ("jemalloc_bg_thd",)
+"""Source: https://jemalloc.net/jemalloc.3.html (background_thread)"""
 
 
 def _load(name: str, path: str) -> ModuleType:
@@ -169,9 +171,17 @@ def _become_environment(request: dict[str, Any], fds: list[int], sandbox: Module
         if "exec" in request:
             os.set_inheritable(LOG_FD, True)
             os.execve(request["exec"][0], request["exec"], os.environ)
+        if "libraries" in request:
+            request = _hold_libraries(request["libraries"], sandbox, runtime)
         connection = socket.socket(fileno=PIPE_FD)
         suspend = Snapshot(sandbox).run if request.get("is_snapshot") else None
-        runtime.serve(connection, handler=request["handler"], log_format=request["log_format"], suspend=suspend)
+        runtime.serve(
+            connection,
+            handler=request["handler"],
+            log_format=request["log_format"],
+            suspend=suspend,
+            learn_from=request.get("learn_from", ()),
+        )
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else (0 if end.code is None else 1)
@@ -181,6 +191,29 @@ def _become_environment(request: dict[str, Any], fds: list[int], sandbox: Module
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         os._exit(status & 0xFF)
+
+
+def _hold_libraries(names: list[str], sandbox: ModuleType, runtime: ModuleType) -> dict[str, Any]:
+    """Import what the function is known to import, then fork: returns in each fork, with that one's request.
+
+    It says first whether it's the only thread: a fork takes no other along.
+    """
+    _preload(names)
+    body = b"alone" if _is_alone() else b"threads"
+    os.write(PIPE_FD, runtime.TO_NODE.pack(runtime.READY, len(body)) + body)
+    snapshot = Snapshot(sandbox)
+    snapshot.run()
+    return snapshot.request
+
+
+def _is_alone() -> bool:
+    """Whether a fork takes all along: no threads but this one, and such as start themselves anew in a child."""
+    threads = [name for name in os.listdir("/proc/self/task") if int(name) != os.getpid()]
+    for thread in threads:
+        with open(f"/proc/self/task/{thread}/comm") as comm:
+            if comm.read().strip() not in FORK_SAFE_THREADS:
+                return False
+    return True
 
 
 class ForkServer:
@@ -268,6 +301,8 @@ class Snapshot(ForkServer):
     def __init__(self, sandbox: ModuleType) -> None:
         super().__init__(socket.socket(fileno=CONTROL_FD), sandbox)
         self._uid = os.geteuid()
+        self.request: dict[str, Any] = {}
+        """In a fork, what it was asked to become."""
 
     def run(self) -> bool:
         _end_connections()
@@ -304,7 +339,11 @@ class Snapshot(ForkServer):
             _go_on_as_child()
         os.read(gate, 1)
         os.close(gate)
+        if request.get("has_own_environment"):
+            os.environ.clear()
+            os.environ["_LAMBDA_TELEMETRY_LOG_FD"] = str(LOG_FD)
         os.environ.update(request["environment"])
+        self.request = request
         _reseed()
 
 

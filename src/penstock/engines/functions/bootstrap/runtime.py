@@ -12,7 +12,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 READY, RESULT, ERROR, INIT_ERROR, OVERSIZE, RESTORE_ERROR = 0, 1, 2, 3, 4, 6
@@ -45,10 +45,13 @@ class Pipe:
         return json.loads(self._reader.read(header_bytes)), self._reader.read(body_bytes)
 
 
-def client_over(pipe: Pipe, suspend: Callable[[], object] | None = None) -> Any:
+def client_over(
+    pipe: Pipe, suspend: Callable[[], object] | None = None, learned: Callable[[], bytes] | None = None
+) -> Any:
     """AWS's runtime client with its HTTP calls replaced by frames; marshalling and errors stay AWS's.
 
     suspend   for SnapStart: returns in each environment that is restored from this one
+    learned   what the initialisation has imported, to be told with its end
     """
     module = importlib.import_module("awslambdaric.lambda_runtime_client")
 
@@ -61,9 +64,7 @@ def client_over(pipe: Pipe, suspend: Callable[[], object] | None = None) -> Any:
         def wait_next_invocation(self) -> Any:
             if not self._is_ready:
                 self._is_ready = True
-                pipe.send(
-                    READY, b"%.3f" % ((time.perf_counter() - self._restored_s) * 1000) if self._restored_s else b""
-                )
+                pipe.send(READY, self._told())
             header, body = pipe.receive()
             return module.InvocationRequest(
                 invoke_id=header["request_id"],
@@ -77,6 +78,11 @@ def client_over(pipe: Pipe, suspend: Callable[[], object] | None = None) -> Any:
                 event_body=body,
                 invocation_id=None,
             )
+
+        def _told(self) -> bytes:
+            if self._restored_s:
+                return b"%.3f" % ((time.perf_counter() - self._restored_s) * 1000)
+            return learned() if learned is not None else b""
 
         def post_invocation_result(
             self, invoke_id: str, result_data: Any, content_type: str = "", invocation_id: Any = None
@@ -108,11 +114,35 @@ def client_over(pipe: Pipe, suspend: Callable[[], object] | None = None) -> Any:
 
 
 def serve(
-    connection: socket.socket, *, handler: str, log_format: str, suspend: Callable[[], object] | None = None
+    connection: socket.socket,
+    *,
+    handler: str,
+    log_format: str,
+    suspend: Callable[[], object] | None = None,
+    learn_from: Sequence[str] = (),
 ) -> None:
-    """Initialise the function and answer invocations until the pipe closes."""
+    """Initialise the function and answer invocations until the pipe closes.
+
+    learn_from   folders of which to tell what was imported; the first is the function's own code
+    """
+    before = set(sys.modules)
     bootstrap = importlib.import_module("awslambdaric.bootstrap")
     if log_format == "JSON" or "AWS_LAMBDA_LOG_LEVEL" in os.environ:
         bootstrap = importlib.reload(bootstrap)  # it reads its log format when it's imported
     sys.dont_write_bytecode = True
-    bootstrap.run(handler, client_over(Pipe(connection), suspend))
+    learned = (lambda: _imported(before, learn_from)) if learn_from else None
+    bootstrap.run(handler, client_over(Pipe(connection), suspend, learned))
+
+
+def _imported(before: set[str], folders: Sequence[str]) -> bytes:
+    """[name, whether it's the function's own] of each module from `folders`, in the order of their import."""
+    places = [folder.rstrip("/") + "/" for folder in folders]
+    found = []
+    for name, module in list(sys.modules.items()):
+        origin = getattr(getattr(module, "__spec__", None), "origin", None)
+        if name in before or not isinstance(origin, str):
+            continue
+        place = next((place for place in places if origin.startswith(place)), None)
+        if place is not None:
+            found.append([name, place == places[0]])
+    return json.dumps(found).encode()
