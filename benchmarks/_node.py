@@ -80,21 +80,27 @@ def request(service: str, method: str, path: str, body: bytes = b"", **headers: 
 
 
 class Connection:
-    """Sends a request and reads its answer whole."""
+    """Sends a request and reads its answer whole; opens itself again where the server closes it after each."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
+    def __init__(self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._port, self._reader, self._writer = port, reader, writer
+        self._is_over = False
 
     @classmethod
     async def open(cls, port: int) -> "Connection":
-        return cls(*await asyncio.open_connection("127.0.0.1", port, limit=1 << 24))
+        return cls(port, *await asyncio.open_connection("127.0.0.1", port, limit=1 << 24))
 
     async def call(self, message: bytes) -> bytes:
+        if self._is_over:
+            self._writer.close()
+            self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port, limit=1 << 24)
+            self._is_over = False
         self._writer.write(message)
         head = await self._reader.readuntil(b"\r\n\r\n")
         if not head.startswith((b"HTTP/1.1 20", b"HTTP/1.1 404")):
             raise RuntimeError(head.decode())
         lower = head.lower()
+        self._is_over = b"connection: close" in lower
         if b"transfer-encoding: chunked" in lower:
             return await self._chunks()
         at = lower.find(b"content-length: ")
