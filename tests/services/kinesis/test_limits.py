@@ -88,6 +88,33 @@ async def test_an_on_demand_stream_is_warmed_at_once():
         await call(world, "UpdateShardCount", StreamName="s", TargetShardCount=5, ScalingType="UNIFORM_SCALING")
 
 
+async def test_an_on_demand_stream_grows_with_its_writers():
+    world = await with_stream(limits="aws", StreamModeDetails=ON_DEMAND)
+    acknowledged = 0
+
+    async def put_batch(count):
+        batch = [{"Data": b"x" * 10_000, "PartitionKey": f"{count}-{n}"} for n in range(count)]
+        answer = await call(world, "PutRecords", StreamName="s", Records=batch)
+        await world.settle()
+        return count - answer["FailedRecordCount"]
+
+    async def open_shards():
+        described = await call(world, "DescribeStreamSummary", StreamName="s")
+        return described["StreamDescriptionSummary"]["OpenShardCount"]
+
+    acknowledged += await put_batch(150)
+    assert await open_shards() == 4
+    acknowledged += await put_batch(100)
+    assert await open_shards() == 8
+    await world.advance(2)
+    for _ in range(4):
+        acknowledged += await put_batch(100)
+        await world.advance(1)
+    assert await open_shards() == 8
+    assert acknowledged == 650
+    assert await put_batch(500) < 500 or await open_shards() == 16
+
+
 async def test_monitoring_is_switched_by_metric():
     world = await with_stream()
     await call(world, "EnableEnhancedMonitoring", StreamName="s", ShardLevelMetrics=["ALL"])

@@ -21,6 +21,7 @@ from penstock.services.kinesis.operations.reading import (
     shown_record,
     start_position,
 )
+from penstock.services.kinesis.operations.streams import change
 from penstock.services.kinesis.rules import Iterator
 from penstock.services.kinesis.state import Shard, Stored, View
 from penstock.storage.transactions import ReadTransaction, Transaction
@@ -71,7 +72,25 @@ async def _put(ctx: Context, req: dict[str, Any], records: Sequence[dict[str, An
 
     answer = await ctx.store.transact(append)
     arrivals_of(ctx.platform).signal((scope, name))
+    if ctx.platform.limits == "aws" and view.stream.mode == "ON_DEMAND":
+        await _grow(ctx, scope, view, size=size, count=len(records))
     return answer
+
+
+async def _grow(ctx: Context, scope: Scope, view: View, *, size: int, count: int) -> None:
+    """Give an on-demand stream more shards if its writers need them; not while it is changed otherwise."""
+    name, shards, now_ms = view.stream.name, len(view.open_shards), ctx.clock.now_ms()
+    target = throughput.shards_wanted(ctx, scope, name, shards=shards, size=size, count=count)
+    if target == shards:
+        return
+
+    def grow(tx: Transaction) -> None:
+        stream = state.find_stream(tx, scope, name)
+        if stream is not None and stream.status == "ACTIVE" and len(stream.open_shards) == shards:
+            rules.rescale(stream, target, now_ms)
+            change(tx, scope, stream, "UPDATING", now_ms)
+
+    await ctx.store.transact(grow)
 
 
 def _check(view: View, records: Sequence[dict[str, Any]], *, is_batch: bool) -> None:

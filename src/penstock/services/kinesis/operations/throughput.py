@@ -9,6 +9,7 @@ from penstock.kernel.scope import Scope
 from penstock.services.kinesis import limits
 
 _METERS = "kinesis.throughput"
+_LOADS = "kinesis.on-demand"
 Place = tuple[Scope, str, str, str]
 
 
@@ -43,6 +44,23 @@ def may_write(ctx: Context, scope: Scope, stream: str, shard_id: str, size: int)
     records.take(1)
     octets.take(size)
     return True
+
+
+def shards_wanted(ctx: Context, scope: Scope, stream: str, *, shards: int, size: int, count: int) -> int:
+    """How many shards an on-demand stream needs after a write: twice as many once this second takes half of them.
+
+    Source: https://docs.aws.amazon.com/streams/latest/dev/how-do-i-size-a-stream.html#ondemandmode
+    """
+    now_s = ctx.clock.now_ms() // 1000
+    loads: dict[tuple[Scope, str], tuple[int, int, int]] = ctx.platform.volatile.setdefault(_LOADS, {})
+    known_s, octets, records = loads.get((scope, stream), (0, 0, 0))
+    if known_s != now_s:
+        octets = records = 0
+    octets, records = octets + size, records + count
+    loads[(scope, stream)] = (now_s, octets, records)
+    half = shards / 2
+    is_busy = octets > half * limits.WRITE_BYTES_A_SECOND.value or records > half * limits.WRITE_RECORDS_A_SECOND.value
+    return min(2 * shards, limits.ON_DEMAND_SHARDS_MAX.value) if is_busy else shards
 
 
 def may_read(ctx: Context, scope: Scope, stream: str, shard_id: str) -> bool:
