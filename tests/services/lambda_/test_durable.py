@@ -1,15 +1,17 @@
 """Durable executions as a caller of the API sees them; the handler is a script of checkpoints."""
 
 import asyncio
+from types import ModuleType
 
 import orjson
 import pytest
 
+from penstock.framework.service import Service, operation
 from penstock.insight.cost import bill
 from penstock.kernel.errors import ServiceError
 from penstock.kernel.scope import Scope
 from penstock.services import lambda_, sqs
-from penstock.storage import metrics
+from penstock.storage import metrics, outbox
 from penstock.testkit.functions import FakePool, create_function, outcome
 from penstock.testkit.world import World
 
@@ -36,9 +38,9 @@ class Handlers(FakePool):
 class Case:
     """One world, one function f; use as `async with case:`."""
 
-    def __init__(self):
+    def __init__(self, *rooms):
         self.pool = Handlers()
-        self.world = World(lambda_.SERVICE, sqs.SERVICE, functions=self.pool)
+        self.world = World(lambda_.SERVICE, sqs.SERVICE, *rooms, functions=self.pool)
         self.call = self.world.call
 
     async def __aenter__(self):
@@ -480,3 +482,43 @@ async def test_operations_and_bytes_are_metered_and_told_to_cloudwatch(case):
             ]
         )
         assert set(found) == {f"DurableExecution{name}" for name in wanted}
+
+
+async def test_changes_of_status_go_to_the_event_bus():
+    told = []
+
+    @operation
+    async def put_events(ctx, req):
+        told.extend((ctx.principal.arn, entry) for entry in req["Entries"])
+        return {"FailedEntryCount": 0, "Entries": []}
+
+    module = ModuleType("operations")
+    module.put_events = put_events
+    case = Case(Service("events", operations=[module]))
+    case.pool.script = succeed
+    async with case:
+        arn = await case.start(DurableExecutionName="order-7")
+        await case.world.advance(1)
+    entries = [entry for _, entry in told]
+    assert {(entry["Source"], entry["DetailType"]) for entry in entries} == {
+        ("aws.lambda", "Durable Execution Status Change")
+    }
+    begun, ended = sorted((orjson.loads(entry["Detail"]) for entry in entries), key=lambda detail: detail["status"])
+    assert begun == {
+        "durableExecutionArn": arn,
+        "durableExecutionName": "order-7",
+        "functionArn": f"{FUNCTION}:$LATEST",
+        "status": "RUNNING",
+        "startTimestamp": "2026-05-28T20:26:40.000Z",
+    }
+    assert (ended["status"], ended["endTimestamp"]) == ("SUCCEEDED", "2026-05-28T20:26:40.000Z")
+
+
+async def test_a_node_without_an_event_bus_tells_nobody(case):
+    case.pool.script = succeed
+    async with case:
+        for _ in range(3):
+            await case.start()
+            await case.world.advance(1)
+        due = await case.world.platform.store.read(lambda tx: outbox.due(tx, 2**62, limit=100))
+        assert {intent.kind for intent in due} == {"lambda.durable_forget"}

@@ -12,7 +12,7 @@ from penstock.kernel.errors import ServiceError
 from penstock.kernel.scope import Scope
 from penstock.services.lambda_ import limits, messages, state
 from penstock.services.lambda_.operations import metrics, packages, specs
-from penstock.services.lambda_.operations.durable_runs import forget, run_durable_executions, wake
+from penstock.services.lambda_.operations.durable_runs import forget, run_durable_executions, tell_status, wake
 from penstock.services.lambda_.operations.event_runner import EventRunner
 from penstock.services.lambda_.operations.log_shipper import LogShipper
 from penstock.services.lambda_.operations.metering import meter_of
@@ -32,6 +32,7 @@ __all__ = [
     "keep_provisioned",
     "run_asynchronous_events",
     "run_durable_executions",
+    "tell_status",
     "wake",
     "write_usage",
 ]

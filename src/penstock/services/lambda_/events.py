@@ -1,4 +1,4 @@
-"""The documents that Lambda sends about asynchronous invocations.
+"""The documents that Lambda sends about invocations.
 
 Source: https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
 """
@@ -8,10 +8,12 @@ from typing import Any
 
 import orjson
 
+from penstock.engines.durable.model import Execution
 from penstock.engines.functions.ports import Outcome
 from penstock.engines.polling.stream import Discarded
+from penstock.kernel.scope import Scope
 from penstock.services.lambda_ import limits, messages, rules
-from penstock.services.lambda_.state import Event
+from penstock.services.lambda_.state import Event, arn_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,3 +146,23 @@ def _parsed(payload: bytes) -> Any:
         return orjson.loads(payload)
     except ValueError:
         return payload.decode("utf-8", "replace")
+
+
+def durable_status(scope: Scope, execution: Execution) -> dict[str, str]:
+    """The detail of a change of a durable execution's status.
+
+    Source: https://docs.aws.amazon.com/lambda/latest/dg/durable-monitoring.html
+    """
+    detail = {
+        "durableExecutionArn": execution.arn,
+        "durableExecutionName": execution.name,
+        "functionArn": arn_of(scope, execution.function, execution.version),
+        "status": execution.status,
+        "startTimestamp": _timestamp(execution.started_ms),
+    }
+    return detail | ({"endTimestamp": _timestamp(execution.ended_ms)} if execution.ended_ms is not None else {})
+
+
+def _timestamp(time_ms: int) -> str:
+    """2026-11-20T01:02:03.456Z"""
+    return rules.when(time_ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -17,7 +17,7 @@ from penstock.framework.context import Context, Platform
 from penstock.framework.wakeups import Wakeup
 from penstock.kernel.scope import Scope
 from penstock.kernel.units import DAY_MS
-from penstock.services.lambda_ import state
+from penstock.services.lambda_ import events, state
 from penstock.services.lambda_.operations import durable_records as records
 from penstock.services.lambda_.operations.durable_records import StoredOperations
 from penstock.services.lambda_.operations.metering import meter_of
@@ -26,16 +26,22 @@ from penstock.storage.transactions import Transaction
 
 WAKE = "lambda.durable_wake"
 FORGET = "lambda.durable_forget"
+TELL = "lambda.durable_tell"
 _LEDGER = "lambda.durable"
 T = TypeVar("T")
 
 
 @dataclass
 class Change:
-    """One transaction's changes. `changed`: the executions that it concerns, with operations and bytes that count."""
+    """One transaction's changes.
+
+    has_bus   whether EventBridge is there to be told of statuses
+    changed   the executions that it concerns, with operations and bytes that count
+    """
 
     tx: Transaction
     now_ms: int
+    has_bus: bool = True
     changed: list[tuple[Scope, Machine]] = field(default_factory=list)
 
     def of(self, scope: Scope, id: str, apply: Callable[[Machine], T], *, is_timer: bool = False) -> T:
@@ -55,6 +61,7 @@ class Change:
         records.add(self.tx, scope, execution)
         machine.start(payload)
         self._keep(scope, machine, operations, None)
+        self._tell_status(scope, execution)
 
     def _keep(self, scope: Scope, machine: Machine, operations: StoredOperations, before_ms: int | None) -> None:
         tx, execution = self.tx, machine.execution
@@ -79,10 +86,16 @@ class Change:
         records.clear_ready(self.tx, scope, execution.id)
         due_ms = self.now_ms + execution.retention_days * DAY_MS
         outbox.add(self.tx, FORGET, _intent(scope, execution.id), due_ms=due_ms, id=execution.id)
+        self._tell_status(scope, execution)
         if execution.parent_arn:
             self.end_chained(scope, execution)
         if execution.is_asynchronous and execution.status != "SUCCEEDED":
             self._send_to_dead_letters(scope, execution, operations)
+
+    def _tell_status(self, scope: Scope, execution: Execution) -> None:
+        if self.has_bus:
+            payload = _intent(scope, execution.id) | {"detail": events.durable_status(scope, execution)}
+            outbox.add(self.tx, TELL, payload, due_ms=self.now_ms, id=f"{execution.id}/{execution.status}")
 
     def end_chained(self, scope: Scope, child: Execution) -> None:
         """Tell the parent what came of a closed child."""
@@ -138,6 +151,7 @@ class Ledger:
     """Commits changes; a caller that goes away in the middle takes nothing back and keeps nobody waiting."""
 
     def __init__(self, platform: Platform) -> None:
+        self.has_bus = True
         self._platform = platform
         self._commits: set[asyncio.Task[object]] = set()
         self._endings: dict[str, tuple[Wakeup, int]] = {}
@@ -153,7 +167,7 @@ class Ledger:
         now_ms = self._platform.clock.now_ms()
 
         def run(tx: Transaction) -> tuple[T, list[tuple[Scope, Machine]]]:
-            change = Change(tx, now_ms)
+            change = Change(tx, now_ms, self.has_bus)
             return fn(change), change.changed
 
         result, changed = await self._platform.store.transact(run)

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from itertools import islice
 
 import orjson
@@ -24,11 +25,11 @@ from penstock.framework.service import background, on_intent
 from penstock.framework.wakeups import Wakeup
 from penstock.kernel.clock import Clock
 from penstock.kernel.errors import ServiceError, Unavailable
-from penstock.kernel.scope import Scope
+from penstock.kernel.scope import Scope, service_principal
 from penstock.services.lambda_ import limits, messages, rules, state
 from penstock.services.lambda_.operations import durable_records as records
 from penstock.services.lambda_.operations import durable_starts, invocations
-from penstock.services.lambda_.operations.durable_ledger import FORGET, WAKE, Change, ledger_of
+from penstock.services.lambda_.operations.durable_ledger import FORGET, TELL, WAKE, Change, ledger_of
 from penstock.services.lambda_.operations.durable_records import StoredOperations
 from penstock.services.lambda_.operations.durable_starts import Start, chained_target
 from penstock.services.lambda_.operations.role_credentials import role_principal
@@ -110,6 +111,31 @@ async def forget(ctx: Context, intent: Intent) -> None:
             records.forget(tx, ctx.scope, execution)
 
     await ctx.store.transact(delete)
+
+
+@on_intent(TELL)
+async def tell_status(ctx: Context, intent: Intent) -> None:
+    """Put the change of an execution's status on the account's event bus, unless this node has none.
+
+    Source: https://docs.aws.amazon.com/lambda/latest/dg/durable-monitoring.html
+    """
+    entry = {
+        "Source": "aws.lambda",
+        "DetailType": "Durable Execution Status Change",
+        "Resources": [],
+        "Detail": orjson.dumps(intent.payload["detail"]).decode(),
+        "Time": rules.when(intent.due_ms),
+    }
+    principal = service_principal("lambda.amazonaws.com", account_id=ctx.scope.account_id)
+    try:
+        await ctx.call("events", "PutEvents", {"Entries": [entry]}, as_=principal)
+    except ServiceError as error:
+        if error.status == HTTPStatus.NOT_IMPLEMENTED:
+            ledger_of(ctx.platform).has_bus = False
+        elif error.status >= HTTPStatus.INTERNAL_SERVER_ERROR or error.status == HTTPStatus.TOO_MANY_REQUESTS:
+            raise
+        else:
+            log.warning("status change given up execution=%s reason=%s", intent.payload["id"], error)
 
 
 @background
