@@ -98,3 +98,29 @@ async def test_duplicates_are_of_their_group_where_the_queue_says_so():
     for group in ("a", "b", "a"):
         await _send(world, url, "x", group, MessageDeduplicationId="d")
     assert len(await _receive(world, url)) == 2
+
+
+async def _fill(world, url, count, groups=1):
+    """Just as many are taken as that."""
+    for number in range(count):
+        await _send(world, url, str(number), f"g{number % groups}")
+    with pytest.raises(ServiceError, match="RequestThrottled"):
+        await _send(world, url, "more", "g0")
+
+
+async def test_a_fifo_queue_takes_three_hundred_calls_a_second_where_limits_are_kept():
+    world, url = await _fifo(ContentBasedDeduplication="true")
+    world.platform.limits = "aws"
+    await _fill(world, url, 300)
+    await world.advance(1)
+    await _send(world, url, "later")
+    plain = (await world.call("sqs", "CreateQueue", QueueName="plain"))["QueueUrl"]
+    for _ in range(400):
+        await world.call("sqs", "SendMessage", QueueUrl=plain, MessageBody="x")
+
+
+async def test_a_queue_of_high_throughput_bounds_its_groups():
+    high = {"DeduplicationScope": "messageGroup", "FifoThroughputLimit": "perMessageGroupId"}
+    world, url = await _fifo(ContentBasedDeduplication="true", **high)
+    world.platform.limits = "aws"
+    await _fill(world, url, 1200, groups=4)

@@ -26,6 +26,7 @@ BAD_CHARACTERS = (
     "| [#x10000 to #x10FFFF]"
 )
 NOT_IN_FLIGHT = "The specified message isn't in flight."
+THROTTLED = "Request is throttled."
 OVER_LIMIT = "Too many messages in flight."
 NOT_FOR_THIS_TYPE = "The request include parameter that is not valid for this queue type."
 VISIBILITY_BEYOND = "Total VisibilityTimeout for the message is beyond the limit [43200 seconds]"

@@ -10,6 +10,7 @@ from penstock.services.sqs import limits, messages, rules, state
 from penstock.services.sqs.operations.arrivals import arrivals_of
 from penstock.services.sqs.operations.batches import Act, carry_out, checked_entries
 from penstock.services.sqs.operations.queues import located
+from penstock.services.sqs.operations.rates import check_rate
 from penstock.storage.transactions import Transaction
 
 
@@ -17,6 +18,7 @@ from penstock.storage.transactions import Transaction
 async def delete_message(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     """A standard queue takes an older receive's handle too; a FIFO queue's handle must still hold its message."""
     scope, name = located(ctx, req)
+    await check_rate(ctx, scope, name, "delete")
     return await _act(ctx, scope, name, _deleting(ctx, scope, name, req))
 
 
@@ -24,6 +26,7 @@ async def delete_message(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
 async def delete_message_batch(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     scope, name = located(ctx, req)
     entries = checked_entries(req, "DeleteMessageBatchRequestEntry")
+    await check_rate(ctx, scope, name, "delete")
     acts = [(entry["Id"], _deleting(ctx, scope, name, entry)) for entry in entries]
     return await _act(ctx, scope, name, lambda tx: _batch(tx, scope, name, acts))
 

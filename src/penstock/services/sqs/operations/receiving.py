@@ -12,6 +12,7 @@ from penstock.kernel.scope import Scope
 from penstock.services.sqs import limits, messages, rules, state
 from penstock.services.sqs.operations.arrivals import arrivals_of
 from penstock.services.sqs.operations.queues import located
+from penstock.services.sqs.operations.rates import check_rate
 from penstock.storage.queue import Message
 from penstock.storage.transactions import ReadTransaction, Transaction
 
@@ -43,6 +44,7 @@ class _Look:
 async def receive_message(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     """Up to ten messages, waiting for the first as long as the request or the queue says."""
     scope, name = located(ctx, req)
+    await check_rate(ctx, scope, name, "receive")
     look = await _take_or_wait(ctx, scope, name, _asked(req))
     if look.queue.attributes.get("RedrivePolicy"):
         arrivals_of(ctx.platform).signal_all()

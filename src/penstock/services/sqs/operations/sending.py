@@ -10,6 +10,7 @@ from penstock.services.sqs import limits, messages, rules, state
 from penstock.services.sqs.operations.arrivals import arrivals_of
 from penstock.services.sqs.operations.batches import Act, carry_out, checked_entries
 from penstock.services.sqs.operations.queues import expire, located
+from penstock.services.sqs.operations.rates import check_rate
 from penstock.storage.transactions import Transaction
 
 
@@ -17,6 +18,7 @@ from penstock.storage.transactions import Transaction
 async def send_message(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     """Durable when it is answered; a FIFO queue's duplicate is answered with the first one's numbers."""
     scope, name = located(ctx, req)
+    await check_rate(ctx, scope, name, "send", [req.get("MessageGroupId") or ""])
     answer = await ctx.store.transact(_sending(ctx, scope, name, req))
     arrivals_of(ctx.platform).signal((scope, name))
     return answer
@@ -29,6 +31,7 @@ async def send_message_batch(ctx: Context, req: dict[str, Any]) -> dict[str, Any
     size, size_max = sum(_bytes_of(entry) for entry in entries), limits.BATCH_BYTES_MAX.value
     if size > size_max:
         raise ServiceError("BatchRequestTooLong", messages.batch_too_long(size_max, size))
+    await check_rate(ctx, scope, name, "send", (entry.get("MessageGroupId") or "" for entry in entries))
     acts = [(entry["Id"], _sending(ctx, scope, name, entry)) for entry in entries]
 
     def send(tx: Transaction) -> dict[str, Any]:
