@@ -4,8 +4,9 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 WORKERS ?= 2
+SEEDS ?= 3000
 
-.PHONY: help install demo test check bench lock wheel clean
+.PHONY: help install demo test check simulate bench lock wheel clean
 
 help:            ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -26,6 +27,9 @@ check: $(STAMP)     ## linter, strict types, import contracts
 
 test: check         ## everything, in under ten minutes on two cores
 	$(PY) -m pytest -n $(WORKERS) --dist loadgroup
+
+simulate: $(STAMP)  ## thousands of seeded runs of event source mappings, ten minutes; SEEDS=n for more or fewer
+	PENSTOCK_SIMULATION_SEEDS=$(SEEDS) $(PY) -m pytest -n $(WORKERS) --timeout 3600 tests/simulation
 
 bench: $(STAMP)     ## run the benchmarks and print a table with ratios
 	$(PY) -m benchmarks
