@@ -128,6 +128,12 @@ async def test_a_name_that_finds_nothing_is_answered_as_aws_does(world, name, qu
             "RequestEntityTooLargeException",
             "Zipped size must be smaller than 52428800 bytes",
         ),
+        ({"PublishTo": "LATEST_PUBLISHED"}, "InvalidParameterValueException", "PublishTo is not supported"),
+        (
+            {"Code": {"S3Bucket": "bucket", "S3Key": "k", "S3ObjectStorageMode": "REFERENCE"}},
+            "InvalidParameterValueException",
+            "S3ObjectStorageMode REFERENCE is not supported",
+        ),
         ({"PackageType": "Image"}, "InvalidParameterValueException", "package type: Image"),
         ({"Layers": [f"{LAYER}{n}:1" for n in range(6)]}, "InvalidParameterValueException", "more than 5 layers"),
         ({"DeadLetterConfig": {"TargetArn": "arn:aws:s3:::b"}}, "InvalidParameterValueException", "dead letter"),

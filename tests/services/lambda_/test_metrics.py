@@ -130,3 +130,24 @@ async def test_what_could_not_be_written_is_kept_for_the_next_time(world, pool):
     store.transact = transact
     await invoke(world)
     assert (await sums(world, "Invocations"))[(NAME,)] == 2
+
+
+async def test_a_mapping_that_asks_for_event_counts_is_told_of(world, pool):
+    async with world.background:
+        await create_function(world)
+        ids = {}
+        for name, config in (("loud", {"Metrics": ["EventCount"]}), ("quiet", None)):
+            await world.call("sqs", "CreateQueue", QueueName=name)
+            source = f"arn:aws:sqs:us-east-1:000000000000:{name}"
+            settings = {"MetricsConfig": config} if config else {}
+            made = await world.call(
+                "lambda", "CreateEventSourceMapping", EventSourceArn=source, FunctionName="f", **settings
+            )
+            ids[name] = made["UUID"]
+            url = f"http://localhost:4566/000000000000/{name}"
+            await world.call("sqs", "SendMessage", QueueUrl=url, MessageBody="x")
+        await world.advance(10)
+        told_of = (("EventSourceMappingUUID", ids["loud"]),)
+        assert await sums(world, "InvokedEventCount") == {told_of: 1}
+        assert await sums(world, "DeletedEventCount") == {told_of: 1}
+        assert (await sums(world, "Invocations"))[(NAME,)] == 2

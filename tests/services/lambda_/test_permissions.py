@@ -113,3 +113,40 @@ async def test_where_iam_is_enforced_a_role_must_be_allowed_what_the_settings_ne
     policy = orjson.dumps({"Version": "2012-10-17", "Statement": allowed}).decode()
     await world.call("iam", "PutRolePolicy", RoleName="worker", PolicyName="p", PolicyDocument=policy)
     await call(world, "UpdateFunctionConfiguration", DeadLetterConfig=dead, VpcConfig=network)
+
+
+async def test_policies_can_bind_callers_to_layers_principals_and_functions(world):
+    await create_function(world)
+    user = await made_user(
+        world,
+        allow("lambda:AddPermission", StringEquals={"lambda:Principal": "s3.amazonaws.com"}),
+        allow(
+            "lambda:UpdateFunctionConfiguration", **{"ForAllValues:StringLike": {"lambda:Layer": ["*:layer:good:*"]}}
+        ),
+        allow("lambda:CreateEventSourceMapping", ArnLike={"lambda:FunctionArn": f"{ARN}*"}),
+        allow("lambda:TagResource"),
+    )
+    world.platform.auth = "enforce"
+    ctx = world.context(principal=user)
+    grant = {"FunctionName": "f", **S3}
+    assert await ctx.call("lambda", "AddPermission", grant)
+    layer = "arn:aws:lambda:us-east-1:000000000000:layer:bad:1"
+    for operation, members in (
+        ("AddPermission", {**grant, "StatementId": "t", "Principal": "events.amazonaws.com"}),
+        ("UpdateFunctionConfiguration", {"FunctionName": "f", "Layers": [layer]}),
+        ("CreateEventSourceMapping", {"FunctionName": "g", "EventSourceArn": "arn:aws:sqs:us-east-1:000000000000:q"}),
+    ):
+        with pytest.raises(ServiceError, match=f"not authorized to perform: lambda:{operation}"):
+            await ctx.call("lambda", operation, members)
+
+
+def allow(action, **conditions):
+    statement = {"Effect": "Allow", "Action": action, "Resource": "*"}
+    return statement | ({"Condition": conditions} if conditions else {})
+
+
+async def made_user(world, *statements):
+    await world.call("iam", "CreateUser", UserName="u")
+    document = orjson.dumps({"Version": "2012-10-17", "Statement": statements}).decode()
+    await world.call("iam", "PutUserPolicy", UserName="u", PolicyName="p", PolicyDocument=document)
+    return Principal("user", "000000000000", "arn:aws:iam::000000000000:user/u", "AIDAU")

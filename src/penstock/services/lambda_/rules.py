@@ -91,6 +91,17 @@ def check_configuration(req: Mapping[str, Any]) -> None:
     check_layer_list(req.get("Layers") or ())
 
 
+def check_publication(req: Mapping[str, Any]) -> None:
+    if req.get("PublishTo"):
+        raise messages.unbuilt("PublishTo")
+
+
+def keep_source_key(version: Version, code: Mapping[str, Any]) -> None:
+    """The key by which a package is encrypted is kept and given back."""
+    if code.get("SourceKMSKeyArn"):
+        version.kept["SourceKMSKeyArn"] = code["SourceKMSKeyArn"]
+
+
 def check_runtime(runtime: str) -> None:
     if runtime in limits.RETIRED_RUNTIMES:
         raise messages.retired_runtime(runtime, limits.RETIRED_RUNTIMES[runtime])

@@ -3,6 +3,8 @@
 Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awslambda.html
 """
 
+from typing import Any
+
 from penstock.engines.durable.machine import read_callback_id
 from penstock.engines.durable.model import Refused
 from penstock.framework.authorization import pass_role
@@ -109,7 +111,11 @@ _PASSED_TO = "lambda.amazonaws.com"
 
 
 def _function(ctx: Context, req: Members) -> str:
+    """The function, or what else a tag operation names."""
     try:
+        resource = str(req.get("Resource") or "")
+        if resource and ":function:" not in resource:
+            return resource
         text = str(req.get("FunctionName") or req.get("Resource") or req.get("ResourceArn") or "*")
         return rules.named(ctx.scope, text, req.get("Qualifier")).arn
     except ServiceError:
@@ -152,6 +158,27 @@ def _callback(ctx: Context, req: Members) -> str:
         return "*"
 
 
+def _settings(ctx: Context, req: Members) -> dict[str, str | list[str]]:
+    """Lambda's own condition keys.
+
+    Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awslambda.html#awslambda-policy-keys
+    """
+    network = req.get("VpcConfig") or {}
+    keys: dict[str, Any] = {
+        "lambda:Layer": req.get("Layers"),
+        "lambda:SubnetIds": network.get("SubnetIds"),
+        "lambda:SecurityGroupIds": network.get("SecurityGroupIds"),
+        "lambda:CodeSigningConfigArn": req.get("CodeSigningConfigArn"),
+        "lambda:Principal": req.get("Principal"),
+        "lambda:FunctionUrlAuthType": req.get("FunctionUrlAuthType") or req.get("AuthType"),
+    }
+    return {key: value for key, value in keys.items() if value}
+
+
+def _fed_function(ctx: Context, req: Members) -> dict[str, str | list[str]]:
+    return {"lambda:FunctionArn": _function(ctx, req)} if req.get("FunctionName") else {}
+
+
 def _any(ctx: Context, req: Members) -> str:
     return "*"
 
@@ -179,20 +206,20 @@ def _layer_policy(tx: ReadTransaction, ctx: Context, req: Members) -> str | None
 
 ACCESS = Access(
     permissions={
-        **{name: [Permission(f"lambda:{name}", _function)] for name in _OF_FUNCTIONS},
+        **{name: [Permission(f"lambda:{name}", _function, _settings)] for name in _OF_FUNCTIONS},
         **{name: [Permission(f"lambda:{name}", _any)] for name in _OF_NONE},
         **{name: [Permission(f"lambda:{name}", _layer)] for name in _OF_LAYERS},
         **{name: [Permission(f"lambda:{name}", _execution)] for name in _OF_EXECUTIONS},
         **{name: [Permission(f"lambda:{name}", _callback)] for name in _OF_CALLBACKS},
-        **{name: [Permission(f"lambda:{name}", _source)] for name in _OF_SOURCES},
+        **{name: [Permission(f"lambda:{name}", _source, _fed_function)] for name in _OF_SOURCES},
         **{name: [Permission(f"lambda:{name}", _signing)] for name in _OF_CODE_SIGNING},
         **{name: [Permission(f"lambda:{name}", _capacity_provider)] for name in _OF_CAPACITY_PROVIDERS},
-        "CreateEventSourceMapping": [Permission("lambda:CreateEventSourceMapping", _any)],
+        "CreateEventSourceMapping": [Permission("lambda:CreateEventSourceMapping", _any, _fed_function)],
         **{name: [Permission(f"lambda:{name}", _layer_version)] for name in _OF_LAYER_VERSIONS},
         "GetLayerVersionByArn": [Permission("lambda:GetLayerVersion", _layer_version)],
-        "CreateFunction": [Permission("lambda:CreateFunction", _function), pass_role("Role", _PASSED_TO)],
+        "CreateFunction": [Permission("lambda:CreateFunction", _function, _settings), pass_role("Role", _PASSED_TO)],
         "UpdateFunctionConfiguration": [
-            Permission("lambda:UpdateFunctionConfiguration", _function),
+            Permission("lambda:UpdateFunctionConfiguration", _function, _settings),
             pass_role("Role", _PASSED_TO),
         ],
         "InvokeAsync": [Permission("lambda:InvokeAsync", _function)],

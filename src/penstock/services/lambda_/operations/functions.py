@@ -103,6 +103,7 @@ def new_version(ctx: Context, name: str, package: Package, req: dict[str, Any]) 
         state_code="Creating",
     )
     rules.configure(version, req)
+    rules.keep_source_key(version, req["Code"])
     version.architecture = (req.get("Architectures") or [version.architecture])[0]
     return version
 
@@ -154,9 +155,12 @@ async def get_function(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
 
     version, function = await ctx.store.read(read)
     location = await packages.location(ctx, version.package)
+    code = {"RepositoryType": "S3", "Location": location}
+    if version.kept.get("SourceKMSKeyArn"):
+        code["SourceKMSKeyArn"] = version.kept["SourceKMSKeyArn"]
     answer: dict[str, Any] = {
         "Configuration": rules.configuration(named.scope, version, named.qualifier),
-        "Code": {"RepositoryType": "S3", "Location": location},
+        "Code": code,
     }
     if function.tags:
         answer["Tags"] = function.tags

@@ -34,8 +34,9 @@ class Meter:
         source_metrics_of(platform).listeners.append(self._on_source)
 
     def _on_source(self, metric: str, scope: Scope, id: str, function: str, value: float) -> None:
-        if metric == "IteratorAge":
-            self.metrics.count(metrics.subject_of(scope, function), metric, value)
+        is_own = metric != "IteratorAge"
+        subject = metrics.Subject(scope, mapping=id) if is_own else metrics.subject_of(scope, function)
+        self.metrics.count(subject, metric, value)
 
     def on_outcome(self, scope: Scope, version: Version, outcome: Outcome) -> None:
         counts = self._of(scope, version)

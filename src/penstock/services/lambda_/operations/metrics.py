@@ -12,10 +12,11 @@ from penstock.framework.wakeups import Wakeup
 from penstock.kernel.clock import Clock
 from penstock.kernel.scope import Scope
 from penstock.services.lambda_ import rules
+from penstock.services.lambda_.operations import mappings
 from penstock.services.lambda_.state import Version
 from penstock.storage import metrics
 from penstock.storage.metrics import Dimensions, Series, Statistics
-from penstock.storage.transactions import Transaction
+from penstock.storage.transactions import ReadTransaction, Transaction
 
 NAMESPACE = "AWS/Lambda"
 _MINUTE_MS = 60_000
@@ -28,12 +29,16 @@ _LEVELS = frozenset({"ConcurrentExecutions", "UnreservedConcurrentExecutions"})
 
 
 class Subject(NamedTuple):
-    """What a number is of. `resource` is NAME or NAME:QUALIFIER; empty members: of all there are."""
+    """What a number is of. `resource` is NAME or NAME:QUALIFIER; empty members: of all there are.
+
+    mapping   the id of an event source mapping, whose numbers are its own alone
+    """
 
     scope: Scope
     name: str = ""
     resource: str = ""
     executed: str = ""
+    mapping: str = ""
 
 
 def subject_of(scope: Scope, name: str, qualifier: str = "", version: str = "") -> Subject:
@@ -222,6 +227,8 @@ class Run:
 def write(tx: Transaction, taken: Minutes) -> None:
     told: dict[tuple[Scope, str, Dimensions, int], Statistics] = {}
     for (subject, minute_s), values in taken.items():
+        if subject.mapping and not _is_wanted(tx, subject):
+            continue
         for name, statistics in values.items():
             for dimensions in _dimensions(subject, is_level=name in _LEVELS):
                 told.setdefault((subject.scope, name, dimensions, minute_s), Statistics()).merge(statistics)
@@ -230,8 +237,17 @@ def write(tx: Transaction, taken: Minutes) -> None:
         metrics.record(tx, scope, Series(NAMESPACE, name, dimensions, unit), minute_s, statistics)
 
 
+def _is_wanted(tx: ReadTransaction, subject: Subject) -> bool:
+    """A mapping's own numbers are told where its MetricsConfig asks for them."""
+    source = mappings.find_source(tx, subject.scope, subject.mapping)
+    config = source.kept.get("MetricsConfig") if source is not None else None
+    return "EventCount" in ((config or {}).get("Metrics") or ())
+
+
 def _dimensions(subject: Subject, *, is_level: bool) -> list[Dimensions]:
     """The series that a subject's numbers belong to, in order of dimension name."""
+    if subject.mapping:
+        return [(("EventSourceMappingUUID", subject.mapping),)]
     function, resource = ("FunctionName", subject.name), ("Resource", subject.resource)
     found: list[Dimensions] = [()]
     if subject.name:

@@ -82,6 +82,8 @@ async def unzipped_bytes(archive: bytes) -> int:
 
 async def fetch(ctx: Context, code: dict[str, Any]) -> bytes:
     """The archive's bytes. Raises InvalidParameterValueException, RequestEntityTooLargeException."""
+    if code.get("S3ObjectStorageMode") == "REFERENCE":
+        raise messages.unbuilt("S3ObjectStorageMode REFERENCE")
     given = code.get("ZipFile")
     if given is not None:
         if code.get("S3Bucket") or code.get("S3Key"):

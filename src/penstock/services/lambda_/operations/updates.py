@@ -21,6 +21,7 @@ async def update_function_code(ctx: Context, req: dict[str, Any]) -> dict[str, A
     named = _unqualified(ctx, req)
     if req.get("ImageUri"):
         raise messages.image_for_zip()
+    rules.check_publication(req)
     await ctx.store.read(lambda tx: _updatable(tx, named, req))
     archive = await packages.fetch(ctx, req)
     if req.get("DryRun"):
@@ -31,6 +32,7 @@ async def update_function_code(ctx: Context, req: dict[str, Any]) -> dict[str, A
         packages.check_storage(tx, named.scope, package.size)
         code_signing.check(tx, named.name, functions.get_function_record(tx, named).code_signing_arn)
         version.package = package
+        rules.keep_source_key(version, req)
         version.architecture = (req.get("Architectures") or [version.architecture])[0]
         layers.check_size(version)
 

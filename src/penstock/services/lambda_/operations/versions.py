@@ -18,6 +18,7 @@ from penstock.storage.transactions import ReadTransaction, Transaction
 async def publish_version(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     """A snapshot of $LATEST; the last one again where nothing has changed since."""
     named = rules.named(ctx.scope, req["FunctionName"])
+    rules.check_publication(req)
     ids, now_ms = functions.new_ids(ctx), ctx.clock.now_ms()
 
     def write(tx: Transaction) -> Version:
