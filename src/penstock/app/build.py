@@ -16,6 +16,7 @@ from penstock.app import version
 from penstock.app.config import Config
 from penstock.app.control import CLOCK_KEY, PUBLIC, Control
 from penstock.app.urls import UrlCalls
+from penstock.engines.functions.file_systems import parse_mapping
 from penstock.engines.functions.pool import LocalFunctionPool
 from penstock.framework.background import BackgroundRunner
 from penstock.framework.caller import LocalCaller
@@ -156,6 +157,7 @@ class Node:
             max_environments=self.config.environments_max or None,
             faces=faces,
             strict_runtimes=self.config.strict_runtimes,
+            file_systems=parse_mapping(self.config.file_systems),
         )
         platform.functions = pool
         return pool

@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from penstock.engines.functions.file_systems import parse_mapping
+
 PREFIX = "PENSTOCK_"
 FILE_NAME = "penstock.toml"
 FILE_VARIABLE = "PENSTOCK_CONFIG"
@@ -36,6 +38,7 @@ class Config:
     limits              off, or aws: throughput is bounded as on AWS, and what is beyond is throttled
     isolation           auto takes the strongest sandbox that the machine allows
     strict_runtimes     a function whose runtime isn't installed here is refused; else the nearest one runs it
+    file_systems        folders that stand for EFS access points: fsap-1=/data/one,fsap-2=/data/two
     memory_mb           what all functions together may use; 0: half of the machine's
     environments_max    how many execution environments may exist at once; 0: by cores and memory
     log_level           debug, info, warning or error: what the node writes on stderr
@@ -49,6 +52,7 @@ class Config:
     limits: Limits = "off"
     isolation: Isolation = "auto"
     strict_runtimes: bool = False
+    file_systems: str = ""
     memory_mb: int = 0
     environments_max: int = 0
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
@@ -132,6 +136,10 @@ def _checked(config: Config) -> Config:
         raise ConfigError(f"port must be between 0 and 65535, not {config.port}")
     if min(config.memory_mb, config.environments_max) < 0:
         raise ConfigError("memory_mb and environments_max must not be negative")
+    try:
+        parse_mapping(config.file_systems)
+    except ValueError as error:
+        raise ConfigError(f"file_systems: {error}") from None
     if config.auth == "open" and not config.is_loopback:
         raise ConfigError(
             f"host {config.host} can be reached from other machines, and auth is open: anyone could run code here. "

@@ -10,13 +10,14 @@ import contextlib
 import os
 import shutil
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from penstock.engines.functions.concurrency import Concurrency
 from penstock.engines.functions.environment import Environment
+from penstock.engines.functions.file_systems import FileSystems
 from penstock.engines.functions.libraries import Learned
 from penstock.engines.functions.ports import (
     Allocation,
@@ -68,6 +69,7 @@ class LocalFunctionPool:
     """The FunctionPool of one node.
 
     strict_runtimes   a runtime that isn't installed is an error
+    file_systems   folders by access point; others get one beside the work folder
     faces        where custom runtimes reach the Runtime API; None: they can't run
     endpoint     where functions reach the node (AWS_ENDPOINT_URL)
     memory_mb    bounds how many environments may ever exist at once; None: half of the machine's
@@ -89,6 +91,7 @@ class LocalFunctionPool:
         max_environments: int | None = None,
         faces: RuntimeFaces | None = None,
         strict_runtimes: bool = False,
+        file_systems: Mapping[str, Path] | None = None,
     ) -> None:
         self._work_dir = work_dir
         self._clock, self._wall, self._entropy = clock, wall, entropy
@@ -103,6 +106,7 @@ class LocalFunctionPool:
             isolation=isolation,
             faces=faces,
             runtimes=self._runtimes,
+            file_systems=FileSystems(work_dir.parent / "file-systems", file_systems or {}),
         )
         self._snapshots = FunctionSnapshots(self._make_snapshot, self._make_spare, self._end)
         self._learned = Learned(work_dir)

@@ -23,6 +23,7 @@ class FunctionSpec:
     arn           qualified as it was published; `version` is $LATEST or a number
     code_dir      an unpacked, read-only folder: /var/task; layer_dirs, merged in order: /opt
     environment   the user's variables
+    file_systems  (ARN of an access point, where it's mounted) pairs
     snap_start    its environments are forks of one that was initialised when the version was published
     """
 
@@ -48,6 +49,7 @@ class FunctionSpec:
     system_log_level: Literal["DEBUG", "INFO", "WARN"] = "INFO"
     reserved_concurrency: int | None = None
     snap_start: bool = False
+    file_systems: tuple[tuple[str, str], ...] = ()
 
 
 class ResponseStream(Protocol):
@@ -130,6 +132,10 @@ class RestoreFailed(Unavailable):
     def __init__(self, *, is_timeout: bool) -> None:
         super().__init__("timeout" if is_timeout else "error")
         self.is_timeout = is_timeout
+
+
+class FileSystemUnavailable(Unavailable):
+    """A function's file system can't be mounted here."""
 
 
 class LogSink(Protocol):

@@ -15,7 +15,8 @@ from penstock.engines.functions import imports, libraries, packages, reports
 from penstock.engines.functions.bootstrap import runtime
 from penstock.engines.functions.environment import INIT_ERROR, READY, Answer, Environment
 from penstock.engines.functions.extensions import Extensions
-from penstock.engines.functions.ports import CredentialsSource, FunctionSpec
+from penstock.engines.functions.file_systems import FileSystems
+from penstock.engines.functions.ports import CredentialsSource, FileSystemUnavailable, FunctionSpec
 from penstock.engines.functions.runtime_api import EnvironmentApi, RuntimeApi, RuntimeFaces
 from penstock.engines.functions.runtimes import OWN_PYTHON, Runtime, Runtimes
 from penstock.engines.functions.snapstart import Held
@@ -69,7 +70,9 @@ class Starter:
         isolation: Isolation,
         faces: RuntimeFaces | None,
         runtimes: Runtimes,
+        file_systems: FileSystems,
     ) -> None:
+        self._file_systems = file_systems
         self._work_dir = work_dir
         self._runtimes = runtimes
         self._copies: dict[str, str] = {}
@@ -327,7 +330,7 @@ class Starter:
 
     def _mounts(self, environment: Environment) -> dict[str, object]:
         """The environment's own places, and a user of its own to whom /tmp belongs."""
-        uid = UID_FIRST + self._next_uid % UIDS
+        uid = self._file_systems.owner(environment.spec) or UID_FIRST + self._next_uid % UIDS
         self._next_uid += 1
         return {
             "task_dir": os.path.realpath(environment.spec.code_dir),
@@ -364,11 +367,15 @@ class Starter:
         opt_dir = packages.merged_layers(spec.layer_dirs, str(self._work_dir))
         predicted = self._predicted(spec, _python_dirs(opt_dir, own.version), runtime_dir)
         prefixes = [own.prefix, found.prefix if isinstance(found, Runtime) else ""]
-        key = "; ".join(filter(None, [", ".join(predicted) or "interpreter", opt_dir, *prefixes]))
+        mounted = self._file_systems.of(spec)
+        if mounted and self.isolation != "sandbox":
+            raise FileSystemUnavailable("file systems are mounted with --isolation sandbox only: on Linux, as root")
+        shown = [f"{local_path}={folder}" for local_path, folder in mounted]
+        key = "; ".join(filter(None, [", ".join(predicted) or "interpreter", opt_dir, *prefixes, *shown]))
         task = self._templates.get(key)
         if task is None or (task.done() and (task.cancelled() or task.exception() or not task.result().is_alive)):
             self._make_room()
-            starting = self._start_template(key, predicted, runtime_dir, opt_dir, own, prefixes)
+            starting = self._start_template(key, predicted, runtime_dir, opt_dir, own, prefixes, mounted)
             task = self._templates[key] = asyncio.get_running_loop().create_task(starting, name="penstock-template")
         return await asyncio.shield(task)
 
@@ -385,7 +392,14 @@ class Starter:
         return imports.predicted_packages(spec.code_dir, spec.handler, folders)
 
     async def _start_template(
-        self, key: str, predicted: list[str], runtime_dir: str, opt_dir: str, own: Runtime, prefixes: list[str]
+        self,
+        key: str,
+        predicted: list[str],
+        runtime_dir: str,
+        opt_dir: str,
+        own: Runtime,
+        prefixes: list[str],
+        mounted: list[tuple[str, str]],
     ) -> Template:
         work_dir = str(self._work_dir)
         trusted = _python_dirs(opt_dir, own.version) if packages.is_stand_in(opt_dir, work_dir) else []
@@ -393,7 +407,12 @@ class Starter:
         if self.isolation == "sandbox":
             data_dir = str(self._work_dir.parent)
             root = root_mounts(
-                work_dir=work_dir, data_dir=data_dir, runtime_dir=runtime_dir, opt_dir=opt_dir, prefixes=prefixes
+                work_dir=work_dir,
+                data_dir=data_dir,
+                runtime_dir=runtime_dir,
+                opt_dir=opt_dir,
+                prefixes=prefixes,
+                writable=mounted,
             )
             shown = _python_dirs(opt_dir, own.version, shown_at="/opt") if trusted else []
             sys_path = [*shown, "/var/runtime"]

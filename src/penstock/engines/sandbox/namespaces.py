@@ -65,7 +65,7 @@ def prepare_root(mounts: Mapping[str, Any]) -> None:
     """In a template, before it imports anything: the machine as functions see it, read-only.
 
     hidden   folders covered by empty ones, outer before inner; binds: (target, source) pairs shown in them
-    folders  made empty, to be mounted on; view: an empty folder to work in
+    folders  made empty, to be mounted on; view: an empty folder to work in; writable: those that functions write to
     """
     _check(_LIBC.unshare(CLONE_NEWNS), "unshare")
     mount("none", "/", None, MS_REC | MS_PRIVATE)
@@ -79,7 +79,7 @@ def prepare_root(mounts: Mapping[str, Any]) -> None:
         os.makedirs(folder, exist_ok=True)
     for target, source in staged:
         _bind(source, target)
-    _read_only()
+    _read_only(mounts["writable"])
 
 
 def isolate(mounts: Mapping[str, Any]) -> None:
@@ -166,12 +166,12 @@ def _bind(source: str, target: str) -> None:
     mount(source, target, None, MS_BIND | MS_REC)
 
 
-def _read_only() -> None:
-    """Every mount point, as a remount isn't recursive."""
+def _read_only(writable: Sequence[str]) -> None:
+    """Every mount point but those, as a remount isn't recursive."""
     with open("/proc/self/mounts") as listing:
         points = [line.split(" ")[1].replace("\\040", " ") for line in listing]
     for point in points:
-        if not point.startswith(("/proc", "/dev", "/sys")):
+        if not point.startswith(("/proc", "/dev", "/sys")) and point not in writable:
             with contextlib.suppress(OSError):  # a mount that another covers can't be reached, nor written to
                 mount("none", point, None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID)
 

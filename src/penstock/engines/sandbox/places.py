@@ -9,10 +9,17 @@ FOLDERS = ("/var/task", "/var/runtime", "/var/tmp", "/var/lang")
 
 
 def root_mounts(
-    *, work_dir: str, data_dir: str, runtime_dir: str, opt_dir: str, prefixes: Sequence[str]
+    *,
+    work_dir: str,
+    data_dir: str,
+    runtime_dir: str,
+    opt_dir: str,
+    prefixes: Sequence[str],
+    writable: Sequence[tuple[str, str]] = (),
 ) -> dict[str, object]:
     """For namespaces.prepare_root: interpreters where they are, the runtime at /var/runtime, layers at /opt.
 
+    writable   (where it's shown, the folder) of what functions may write to
     prefixes   folders of interpreters; the first one's is Python's, also shown at /var/lang
     The data folder stays within reach of the template, which mounts code from it; each environment covers it.
     """
@@ -31,7 +38,13 @@ def root_mounts(
             binds += _composed(Path(folder), target, Path(work_dir))
         elif folder:
             binds.append((target, folder))
-    return {"view": f"{work_dir}/view", "hidden": hidden, "binds": binds, "folders": FOLDERS}
+    return {
+        "view": f"{work_dir}/view",
+        "hidden": hidden,
+        "binds": [*binds, *writable],
+        "folders": FOLDERS,
+        "writable": [path for path, _ in writable],
+    }
 
 
 def _own_hosts() -> str:

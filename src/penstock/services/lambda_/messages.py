@@ -256,6 +256,12 @@ def bad_client_context() -> ServiceError:
     return ServiceError("InvalidRequestContentException", text, fields={"Type": "User"})
 
 
+def mount_failed(why: str) -> ServiceError:
+    """Source: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html#API_Invoke_Errors"""
+    text = f"The function couldn't mount its file system: {why}."
+    return ServiceError("EFSMountFailureException", text, status=403, fields={"Type": "User"})
+
+
 def restore_failed(*, is_timeout: bool) -> ServiceError:
     """Source: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html#API_Invoke_Errors"""
     if is_timeout:

@@ -4,7 +4,14 @@ import base64
 from collections.abc import Coroutine
 from typing import Any
 
-from penstock.engines.functions.ports import Invocation, Outcome, ResponseStream, RestoreFailed, Throttled
+from penstock.engines.functions.ports import (
+    FileSystemUnavailable,
+    Invocation,
+    Outcome,
+    ResponseStream,
+    RestoreFailed,
+    Throttled,
+)
 from penstock.framework.context import Context
 from penstock.framework.service import Members, operation
 from penstock.kernel.errors import Unavailable
@@ -100,6 +107,8 @@ async def _run_or_refuse(
         return await run(ctx, scope, function, version, invocation)
     except Throttled as throttled:
         raise messages.throttled(throttled.reason) from None
+    except FileSystemUnavailable as failure:
+        raise messages.mount_failed(str(failure)) from None
     except RestoreFailed as failure:
         raise messages.restore_failed(is_timeout=failure.is_timeout) from None
 

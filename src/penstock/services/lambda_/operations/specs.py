@@ -51,6 +51,7 @@ async def _build(ctx: Context, scope: Scope, version: Version) -> FunctionSpec:
         application_log_level=version.logging.get("ApplicationLogLevel", "INFO") if log_format == "JSON" else "",
         system_log_level=cast(Literal["DEBUG", "INFO", "WARN"], version.logging.get("SystemLogLevel", "INFO")),
         snap_start=version.has_snap_start,
+        file_systems=tuple((one["Arn"], one["LocalMountPath"]) for one in version.kept.get("FileSystemConfigs") or ()),
     )
 
 

@@ -11,7 +11,6 @@ from typing import Any
 from penstock.engines.functions.ports import Outcome
 from penstock.framework.context import Context
 from penstock.framework.service import Members, operation
-from penstock.protocol.messages import EventStream
 from penstock.services.lambda_ import limits, rules
 from penstock.services.lambda_.operations import invocations
 
@@ -94,7 +93,9 @@ class LiveAnswer:
             await self._chunks.put(chunk)
 
 
-async def _events(live: LiveAnswer, running: asyncio.Task[Outcome], *, wants_log: bool) -> EventStream:
+async def _events(
+    live: LiveAnswer, running: asyncio.Task[Outcome], *, wants_log: bool
+) -> AsyncIterator[tuple[str, Members]]:
     try:
         async for chunk in live.chunks():
             yield "PayloadChunk", {"Payload": chunk}
@@ -113,7 +114,7 @@ async def _events(live: LiveAnswer, running: asyncio.Task[Outcome], *, wants_log
     yield "InvokeComplete", end
 
 
-async def _nothing() -> EventStream:
+async def _nothing() -> AsyncIterator[tuple[str, Members]]:
     empty: tuple[tuple[str, dict[str, object]], ...] = ()
     for event in empty:
         yield event
