@@ -17,7 +17,9 @@ CRC_POLYNOMIALS = {
     "CRC32C": (0x82F63B78, 32),
     "CRC64NVME": (0x9A6C9329AC4BC9B5, 64),
 }
-ALGORITHMS = (*CRC_POLYNOMIALS, "SHA1", "SHA256")
+_HASHES = {"SHA1": "sha1", "SHA256": "sha256", "SHA512": "sha512", "MD5": "md5"}
+_XXHASHES = {"XXHASH64": "new_xxhash64", "XXHASH3": "new_xxhash3_64", "XXHASH128": "new_xxhash3_128"}
+ALGORITHMS = (*CRC_POLYNOMIALS, *_HASHES, *_XXHASHES)
 DEFAULT_ALGORITHM = "CRC64NVME" if importlib.util.find_spec("awscrt") else ""
 """What S3 computes where the client names nothing; by tables alone it would slow every put, so then nothing."""
 
@@ -44,14 +46,34 @@ class _CrcChecksum:
         return self._value.to_bytes(self._size_bytes, "big")
 
 
+class _XxHash:
+    """awscrt's object in the shape of hashlib's; its digest can be asked for once."""
+
+    def __init__(self, algorithm: str) -> None:
+        native = importlib.import_module("awscrt.checksums").XXHash
+        self._running = getattr(native, _XXHASHES[algorithm])()
+        self._digest: bytes | None = None
+
+    def update(self, data: bytes, /) -> None:
+        self._running.update(data)
+
+    def digest(self) -> bytes:
+        if self._digest is None:
+            self._digest = bytes(self._running.finalize())
+        return self._digest
+
+
+def is_available(algorithm: str) -> bool:
+    """Whether this machine can compute it: the xxHashes need awscrt."""
+    return algorithm not in _XXHASHES or importlib.util.find_spec("awscrt") is not None
+
+
 def checksum(algorithm: str) -> Checksum:
     """A fresh digest; KeyError for an algorithm that S3 doesn't know."""
-    if algorithm == "SHA256":
-        return hashlib.sha256()
-    if algorithm == "MD5":
-        return hashlib.md5(usedforsecurity=False)
-    if algorithm == "SHA1":
-        return hashlib.sha1(usedforsecurity=False)
+    if algorithm in _HASHES:
+        return hashlib.new(_HASHES[algorithm], usedforsecurity=False)
+    if algorithm in _XXHASHES:
+        return _XxHash(algorithm)
     return _CrcChecksum(_crc_function(algorithm), CRC_POLYNOMIALS[algorithm][1] // 8)
 
 

@@ -143,6 +143,9 @@ def _action_route(form: Mapping[str, str], signed_for: str | None, region: str |
 
 
 def _rest_route(request: HttpRequest, signed_for: str | None, region: str | None) -> Route:
+    if signed_for == "s3express":
+        text = "Directory buckets (S3 Express One Zone) are not implemented here; use a general purpose bucket."
+        raise NoRoute("NotImplemented", text, protocol="rest-xml", status=501)
     query = _query_of(request.query)
     for model in _rest_candidates(request.path, signed_for):
         found = _uri_index(model.name).find(request.method, request.path, query, request.headers)

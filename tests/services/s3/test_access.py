@@ -165,3 +165,13 @@ def test_a_policys_status_says_whether_it_is_public(s3, given, expected):
 )
 def test_an_acl_that_names_nobody_is_refused(s3, members, code):
     assert s3.error("PutBucketAcl", **members)[0] == code
+
+
+def test_a_batch_is_judged_key_by_key(guarded):
+    for key in ("mine/a", "mine/b", "theirs"):
+        guarded("PutObject", Key=key, Body=b"")
+    guarded("PutBucketPolicy", Policy=policy({"AWS": OTHER}, "s3:DeleteObject", "bucket/mine/*"))
+    theirs = {"Objects": [{"Key": "mine/a"}, {"Key": "theirs"}]}
+    assert asks(guarded, OTHER, "DeleteObjects", Delete=theirs) == "AccessDenied"
+    assert asks(guarded, OTHER, "DeleteObjects", Delete={"Objects": [{"Key": "mine/a"}, {"Key": "mine/b"}]}) == "ok"
+    assert [entry["Key"] for entry in guarded("ListObjectsV2")["Contents"]] == ["theirs"]

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from penstock.kernel.errors import ServiceError
-from penstock.services import s3
+from penstock.services import s3 as room
 
 POLICY = (
     '{"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject",'
@@ -70,7 +70,7 @@ def test_versions_are_listed_newest_first_and_paged_without_gap(world):
 
 
 def test_every_permission_names_an_operation_that_is_built():
-    assert all(s3.SERVICE.find_operation(name) for name in s3.SERVICE.access.permissions)
+    assert all(room.SERVICE.find_operation(name) for name in room.SERVICE.access.permissions)
 
 
 @pytest.mark.parametrize("policy", ["", "[]", "not json", "{}"])
@@ -159,3 +159,68 @@ def test_a_copy_checks_the_owner_of_its_source(world):
     with pytest.raises(ServiceError) as caught:
         asyncio.run(go())
     assert caught.value.code == "AccessDenied"
+
+
+@pytest.mark.parametrize(
+    ("operation", "members", "code"),
+    [
+        ("PutBucketWebsite", {"WebsiteConfiguration": {}}, "InvalidArgument"),
+        ("PutBucketWebsite", {"WebsiteConfiguration": {"IndexDocument": {"Suffix": "a/b"}}}, "InvalidArgument"),
+        (
+            "PutBucketWebsite",
+            {"WebsiteConfiguration": {"RedirectAllRequestsTo": {"HostName": "h", "Protocol": "ftp"}}},
+            "InvalidRequest",
+        ),
+        (
+            "PutBucketLogging",
+            {"BucketLoggingStatus": {"LoggingEnabled": {"TargetBucket": "none", "TargetPrefix": ""}}},
+            "InvalidTargetBucketForLogging",
+        ),
+        ("PutBucketCors", {"CORSConfiguration": {"CORSRules": [{"AllowedMethods": ["GET"]}]}}, "MalformedXML"),
+        (
+            "PutBucketCors",
+            {"CORSConfiguration": {"CORSRules": [{"AllowedMethods": ["PATCH"], "AllowedOrigins": ["*"]}]}},
+            "InvalidRequest",
+        ),
+        (
+            "PutBucketCors",
+            {"CORSConfiguration": {"CORSRules": [{"AllowedMethods": ["GET"], "AllowedOrigins": ["*.*"]}]}},
+            "InvalidRequest",
+        ),
+        ("PutBucketTagging", {"Tagging": {"TagSet": [{"Key": "k%", "Value": ""}]}}, "InvalidTag"),
+        ("PutBucketTagging", {"Tagging": {"TagSet": [{"Key": "aws:k", "Value": ""}]}}, "InvalidTag"),
+        (
+            "PutBucketOwnershipControls",
+            {"OwnershipControls": {"Rules": [{"ObjectOwnership": "Mine"}]}},
+            "MalformedXML",
+        ),
+        ("PutPublicAccessBlock", {"PublicAccessBlockConfiguration": {}}, "InvalidRequest"),
+        (
+            "PutBucketEncryption",
+            {
+                "ServerSideEncryptionConfiguration": {
+                    "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256", "KMSMasterKeyID": "k"}}]
+                }
+            },
+            "InvalidArgument",
+        ),
+        (
+            "CreateBucket",
+            {"Bucket": "new", "CreateBucketConfiguration": {"LocationConstraint": "mars"}},
+            "InvalidLocationConstraint",
+        ),
+        (
+            "CreateBucket",
+            {"Bucket": "new", "CreateBucketConfiguration": {"LocationConstraint": "us-east-1"}},
+            "InvalidLocationConstraint",
+        ),
+    ],
+)
+def test_a_configuration_that_s3_would_refuse_is_refused(s3, operation, members, code):
+    assert s3.error(operation, **members) == (code, 400)
+
+
+def test_a_bucket_is_made_with_its_tags(s3):
+    tags = [{"Key": "team", "Value": "data"}]
+    s3("CreateBucket", Bucket="tagged", CreateBucketConfiguration={"Tags": tags})
+    assert s3("GetBucketTagging", Bucket="tagged")["TagSet"] == tags

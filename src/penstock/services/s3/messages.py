@@ -314,3 +314,13 @@ def wrong_customer_key() -> ServiceError:
 
 def no_overrides_for_anonymous() -> ServiceError:
     return invalid_request("Request specific response headers cannot be used for anonymous GET requests.")
+
+
+def invalid_location(region: str) -> ServiceError:
+    text = "The specified location-constraint is not valid"
+    return ServiceError("InvalidLocationConstraint", text, status=400, fields={"LocationConstraint": region})
+
+
+def no_log_target(bucket: str) -> ServiceError:
+    text = "The target bucket for logging does not exist"
+    return ServiceError("InvalidTargetBucketForLogging", text, status=400, fields={"TargetBucket": bucket})

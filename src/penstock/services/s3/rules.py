@@ -226,11 +226,21 @@ def checked_tags(tag_set: list[dict[str, str]], count_max: int) -> dict[str, str
     for key, value in tags.items():
         if not 1 <= len(key) <= 128:
             raise messages.invalid_tag("The TagKey you have provided is invalid")
-        if len(value) > 256:
+        if not _is_tag_text(key):
+            raise messages.invalid_tag("The TagKey you have provided is invalid")
+        if len(value) > 256 or not _is_tag_text(value):
             raise messages.invalid_tag("The TagValue you have provided is invalid")
         if key.startswith("aws:"):
             raise messages.invalid_tag("System tags cannot be added/updated by requester")
     return tags
+
+
+def _is_tag_text(text: str) -> bool:
+    """Letters, digits, spaces and a few signs.
+
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/tagging-managing.html
+    """
+    return all(letter.isalnum() or letter.isspace() or letter in "_.:/=+-@" for letter in text)
 
 
 def multipart_etag(etags: list[str]) -> str:

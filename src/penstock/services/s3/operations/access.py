@@ -4,7 +4,8 @@ Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -39,6 +40,23 @@ def _bypassing(ctx: Context, req: Members) -> str:
     return _object(ctx, req) if req.get("BypassGovernanceRetention") else ""
 
 
+def asked(ctx: Context, operation: str, req: Members) -> list[Permission] | None:
+    """A batch is as many deletions, each judged as itself."""
+    if operation != "DeleteObjects":
+        return None
+    wanted = (req.get("Delete") or {}).get("Objects") or []
+    shared = {"Bucket": req["Bucket"], "BypassGovernanceRetention": req.get("BypassGovernanceRetention")}
+    found = []
+    for item in wanted:
+        named = {**shared, "Key": item.get("Key"), "VersionId": item.get("VersionId")}
+        found += [replace(one, view=_as_deletion(named)) for one in _DELETING]
+    return found
+
+
+def _as_deletion(named: Members) -> Callable[[str, Members], tuple[str, Members]]:
+    return lambda operation, req: ("DeleteObject", named)
+
+
 def _any(ctx: Context, req: Members) -> str:
     return "*"
 
@@ -53,7 +71,6 @@ _OBJECT_ACTIONS = {
     "RestoreObject": "RestoreObject",
     "RenameObject": "PutObject",
     "SelectObjectContent": "GetObject",
-    "PutObjectRetention": "PutObjectRetention",
     "GetObjectRetention": "GetObjectRetention",
     "PutObjectLegalHold": "PutObjectLegalHold",
     "GetObjectLegalHold": "GetObjectLegalHold",
@@ -66,8 +83,6 @@ _OBJECT_ACTIONS = {
 _VERSIONED_ACTIONS = {
     "GetObject": "GetObject",
     "HeadObject": "GetObject",
-    "DeleteObject": "DeleteObject",
-    "DeleteObjects": "DeleteObject",
     "GetObjectAttributes": "GetObject",
     "GetObjectTagging": "GetObjectTagging",
     "PutObjectTagging": "PutObjectTagging",
@@ -77,7 +92,6 @@ _VERSIONED_ACTIONS = {
 }
 _VERSION_NAMES = {
     "GetObject": "GetObjectVersion",
-    "DeleteObject": "DeleteObjectVersion",
     "GetObjectTagging": "GetObjectVersionTagging",
     "PutObjectTagging": "PutObjectVersionTagging",
     "DeleteObjectTagging": "DeleteObjectVersionTagging",
@@ -200,7 +214,7 @@ _COPY = [
     Permission("s3:GetObjectVersion", _version, _conditions, _as_source),
     Permission("s3:PutObject", _object, _conditions),
 ]
-PERMISSIONS = {
+PERMISSIONS: dict[str, Sequence[Permission]] = {
     **{name: [Permission(f"s3:{action}", _object, _conditions)] for name, action in _OBJECT_ACTIONS.items()},
     **{name: [Permission(f"s3:{action}", _bucket, _conditions)] for name, action in _BUCKET_ACTIONS.items()},
     **{
@@ -215,8 +229,14 @@ PERMISSIONS = {
     "CopyObject": _COPY,
     "UploadPartCopy": _COPY,
 }
-for _name in ("DeleteObject", "DeleteObjects", "PutObjectRetention"):
-    PERMISSIONS[_name] = [*PERMISSIONS[_name], Permission("s3:BypassGovernanceRetention", _bypassing, _conditions)]
+_BYPASS = Permission("s3:BypassGovernanceRetention", _bypassing, _conditions)
+_DELETING = [
+    Permission("s3:DeleteObject", _current, _conditions),
+    Permission("s3:DeleteObjectVersion", _version, _conditions),
+    _BYPASS,
+]
+PERMISSIONS["DeleteObject"] = _DELETING
+PERMISSIONS["PutObjectRetention"] = [Permission("s3:PutObjectRetention", _object, _conditions), _BYPASS]
 
 _BY_BUCKET_ACL = {
     "READ": ("ListBucket", "ListBucketVersions", "ListBucketMultipartUploads"),
@@ -309,4 +329,4 @@ def _named(tx: ReadTransaction, operation: str, req: Members, operations: tuple[
     return state.find_version(tx, req["Bucket"], req["Key"], req.get("VersionId"))
 
 
-ACCESS = Access(permissions=PERMISSIONS, resource_policy=resource_policy, owner=owner, values=values)
+ACCESS = Access(permissions=PERMISSIONS, resource_policy=resource_policy, owner=owner, values=values, asked=asked)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from penstock.engines.checksums import ALGORITHMS, checksum
+from penstock.engines.checksums import ALGORITHMS, checksum, is_available
 from penstock.framework.context import Context
 from penstock.kernel.errors import ServiceError
 from penstock.kernel.streams import ByteStream, JoinedStream, StreamTooLong, stream_of
@@ -114,7 +114,10 @@ def checksum_algorithm(req: dict[str, Any]) -> str:
             "Checksum algorithm provided is unsupported. "
             f"Please try again with any of the valid types: [{', '.join(ALGORITHMS)}]"
         )
-    return given[0] if given else named
+    algorithm = given[0] if given else named
+    if algorithm and not is_available(algorithm):
+        raise messages.not_implemented(f"x-amz-checksum-{algorithm.lower()} needs awscrt")
+    return algorithm
 
 
 def _verify(req: dict[str, Any], stream: ByteStream, content: Content, md5: bytes) -> None:

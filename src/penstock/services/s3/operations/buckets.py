@@ -1,5 +1,6 @@
 """Buckets: made, found, listed, removed."""
 
+import re
 from typing import Any
 
 from penstock.framework.context import Context
@@ -10,6 +11,7 @@ from penstock.services.s3.state import Bucket
 from penstock.storage.transactions import ReadTransaction, Transaction
 
 _US_EAST_1 = "us-east-1"
+_REGION = re.compile(r"[a-z]{2}(?:-[a-z]+){1,3}-\d{1,2}")
 
 
 @operation
@@ -49,6 +51,8 @@ async def create_bucket(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
 def _region_for(ctx: Context, req: dict[str, Any]) -> str:
     wanted = (req.get("CreateBucketConfiguration") or {}).get("LocationConstraint") or ""
     wanted = "eu-west-1" if wanted == "EU" else wanted
+    if wanted and (not _REGION.fullmatch(wanted) or wanted == _US_EAST_1):
+        raise messages.invalid_location(wanted)
     if ctx.scope.region == _US_EAST_1:
         return wanted or _US_EAST_1
     if wanted != ctx.scope.region:

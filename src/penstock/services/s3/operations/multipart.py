@@ -63,7 +63,8 @@ def _checksum_type(asked: str | None, named: str, algorithm: str) -> str:
     if asked not in (None, "COMPOSITE", "FULL_OBJECT"):
         raise messages.invalid_request("Value for x-amz-checksum-type header is invalid.")
     kind = asked or ("FULL_OBJECT" if algorithm in ("CRC64NVME", "") else "COMPOSITE")
-    is_possible = not algorithm.startswith("SHA") if kind == "FULL_OBJECT" else algorithm != "CRC64NVME"
+    is_joinable = algorithm in checksums.CRC_POLYNOMIALS or not algorithm
+    is_possible = is_joinable if kind == "FULL_OBJECT" else algorithm != "CRC64NVME"
     if not is_possible:
         raise messages.invalid_request(
             f"The {kind} checksum type cannot be used with the {algorithm.lower()} checksum algorithm."

@@ -182,6 +182,10 @@ def _answer(bucket: Bucket, version: Version, req: dict[str, Any], now_ms: int) 
             answer |= {**version.checksums, **_type_of(version)}
         return answer, 0, version.size
     offset, length = wanted
+    if req.get("ChecksumMode") == "ENABLED" and req.get("PartNumber") is not None:
+        answer |= (version.parts[int(req["PartNumber"]) - 1][2] if version.parts else version.checksums) | _type_of(
+            version
+        )
     answer["ContentLength"] = length
     if version.size:
         answer["ContentRange"] = f"bytes {offset}-{offset + length - 1}/{version.size}"

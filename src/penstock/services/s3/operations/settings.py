@@ -10,19 +10,68 @@ from typing import Any
 from penstock.framework.context import Context
 from penstock.framework.service import operation
 from penstock.services.s3 import messages, state
-from penstock.services.s3.operations.configurations import deleter, getter, putter
+from penstock.services.s3.operations.configurations import deleter, getter
 from penstock.storage.transactions import Transaction
 
 Handler = Callable[[Context, dict[str, Any]], Awaitable[dict[str, Any]]]
 
 _PAGE = 100
 
-put_bucket_website = putter("website", "WebsiteConfiguration")
 get_bucket_website = getter(
     "website", dict, "NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration"
 )
 delete_bucket_website = deleter("website")
-put_bucket_logging = putter("logging", "BucketLoggingStatus")
+
+
+@operation
+async def put_bucket_website(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
+    """Kept, not served: there is no website endpoint here."""
+    _check_website(req["WebsiteConfiguration"])
+    return await _keep(ctx, req, "website", req["WebsiteConfiguration"])
+
+
+def _check_website(config: dict[str, Any]) -> None:
+    target = config.get("RedirectAllRequestsTo")
+    if target is not None:
+        if len(config) > 1:
+            text = "RedirectAllRequestsTo cannot be provided in conjunction with other Routing Rules."
+            raise messages.invalid_argument(text, "RedirectAllRequestsTo", "not null")
+        if not target.get("HostName"):
+            raise messages.malformed_xml()
+        if target.get("Protocol") not in (None, "http", "https"):
+            raise messages.invalid_request(
+                "Invalid protocol, protocol can be http or https. If not defined the protocol will be selected "
+                "automatically."
+            )
+        return
+    index = config.get("IndexDocument")
+    if index is None:
+        text = "A value for IndexDocument Suffix must be provided if RedirectAllRequestsTo is empty"
+        raise messages.invalid_argument(text, "IndexDocument", "null")
+    suffix = index.get("Suffix") or ""
+    if not suffix or "/" in suffix:
+        raise messages.invalid_argument("The IndexDocument Suffix is not well formed", "IndexDocument", suffix)
+    if config.get("ErrorDocument") is not None and not config["ErrorDocument"].get("Key"):
+        raise messages.malformed_xml()
+    for rule in config.get("RoutingRules") or []:
+        if not rule.get("Redirect") or {"ReplaceKeyWith", "ReplaceKeyPrefixWith"} <= set(rule["Redirect"]):
+            raise messages.malformed_xml()
+
+
+@operation
+async def put_bucket_logging(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
+    """Kept: no logs are written. Without LoggingEnabled it is turned off."""
+    config = req["BucketLoggingStatus"] or {}
+    target = (config.get("LoggingEnabled") or {}).get("TargetBucket")
+
+    def write(tx: Transaction) -> None:
+        bucket = state.bucket_of(tx, req)
+        if target is not None and state.find_bucket(tx, target) is None:
+            raise messages.no_log_target(target)
+        state.put_config(tx, bucket.name, "logging", config)
+
+    await ctx.store.transact(write)
+    return {}
 
 
 @operation
