@@ -28,6 +28,9 @@ SHA256 = {
     "001_s3_trigger.py": "8d988e9018a18dedeeedf928342eb8d31c0f79152fb62d2337d3b239fbd9288e",
     "001_environment.py": "b2a7c6164643b9b57efe93b6402a90d63a12301b1bebef4c5f2f0f3d939fff09",
     "002_s3_trigger.py": "10ab2e3188153e9b7f948932f0c2d9b038d5cae432ca403bbbbeb2ed14d17770",
+    "000_processed_files.py": "f48c376e288224e852d8bf162219edb119a65d39f893af3bf12a94de547950bd",
+    "002_change_data_capture.py": "a803bfd443d2da9b6cbbc0bd11de1c8e09aac24fe2220827af14e9a3dbcfec04",
+    "002_kinesis_to_table.py": "2c31a6a3a29605a332f107daddd6c6cdb875326d84e19ac9454b3c2b16da4dac",
 }
 ORDERS = (
     "order_id,customer_id,amount,order_date\n"
@@ -41,10 +44,10 @@ class Node:
     def __init__(self, endpoint):
         session = boto3.session.Session("test", "test", region_name="us-east-1")
         config = Config(s3={"addressing_style": "path"}, read_timeout=90)
-        for name in ("s3", "lambda", "logs", "secretsmanager"):
+        for name in ("s3", "lambda", "logs", "secretsmanager", "dynamodb"):
             setattr(self, name.rstrip("_"), session.client(name, endpoint_url=endpoint, config=config))
 
-    def deploy(self, file, *, extra=None, variables=None):
+    def deploy(self, file, *, extra=None, variables=None, handler="index.lambda_handler"):
         name = file.removesuffix(".py")
         body = io.BytesIO()
         with zipfile.ZipFile(body, "w") as code:
@@ -56,7 +59,7 @@ class Node:
             FunctionName=name,
             Runtime="python3.11",
             Role="arn:aws:iam::000000000000:role/seed",
-            Handler="index.lambda_handler",
+            Handler=handler,
             Code={"ZipFile": body.getvalue()},
             Layers=[PANDAS_LAYER],
             MemorySize=1024,
@@ -87,6 +90,17 @@ class Node:
         self.s3.put_bucket_notification_configuration(
             Bucket=bucket, NotificationConfiguration={"LambdaFunctionConfigurations": [rule]}
         )
+
+    def table(self, name, key, **members):
+        """A table with one key, of text."""
+        made = self.dynamodb.create_table(
+            TableName=name,
+            KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+            **members,
+        )
+        return made["TableDescription"]
 
     def wait_for_object(self, bucket, key):
         self.s3.get_waiter("object_exists").wait(Bucket=bucket, Key=key, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
@@ -207,3 +221,56 @@ def test_landing_becomes_processed_with_metadata(node):
     df = pd.read_parquet(io.BytesIO(found["Body"].read()))
     assert df["amount"].tolist() == [2.0, 0.0]
     assert df["order_id"].tolist() == [1, 3]
+
+
+PROCESSED_FILES_NEEDS = """
+import builtins, datetime
+builtins.datetime = datetime.datetime
+builtins.process_csv = lambda bucket, key: print("processing", bucket, key)
+from index import lambda_handler
+"""
+
+
+@pytest.mark.real_clients
+@pytest.mark.xdist_group("seeds")
+def test_a_file_is_processed_once(node):
+    """The text leaves process_csv and an import to its reader; a module around it brings them."""
+    node.table("processed-files", "file_id")
+    extra = {"around.py": PROCESSED_FILES_NEEDS}
+    name = node.deploy("000_processed_files.py", extra=extra, handler="around.lambda_handler")
+    event = {"Records": [{"s3": {"bucket": {"name": "lake"}, "object": {"key": "a.csv"}}}]}
+    assert node.invoke(name, event)[0] == {"status": "processed"}
+    assert node.invoke(name, event)[0] == {"status": "duplicate"}
+    item = node.dynamodb.get_item(TableName="processed-files", Key={"file_id": {"S": "lake/a.csv"}})["Item"]
+    assert item["status"] == {"S": "success"}
+
+
+@pytest.mark.real_clients
+@pytest.mark.xdist_group("seeds")
+def test_changes_of_a_table_reach_the_capture(node):
+    stream = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
+    made = node.table("customers", "id", StreamSpecification=stream)
+    name = node.deploy("002_change_data_capture.py")
+    getattr(node, "lambda").create_event_source_mapping(
+        EventSourceArn=made["LatestStreamArn"], FunctionName=name, StartingPosition="TRIM_HORIZON"
+    )
+    item = {"id": {"S": "ana"}, "credit": {"N": "1.5"}, "active": {"BOOL": True}}
+    node.dynamodb.put_item(TableName="customers", Item=item)
+    node.dynamodb.put_item(TableName="customers", Item={**item, "credit": {"N": "2"}})
+    node.dynamodb.delete_item(TableName="customers", Key={"id": {"S": "ana"}})
+    for line in ("New item inserted: ana", "Item ana modified: ['credit']", "Item deleted: ana"):
+        node.wait_for_log(name, line)
+
+
+@pytest.mark.real_clients
+@pytest.mark.xdist_group("seeds")
+def test_a_float_is_refused_by_the_sdk_as_on_aws(node):
+    """The text puts a float, which boto3 never sends: the same failure as on AWS, before any call."""
+    node.table("stream-processor-state", "event_id")
+    name = node.deploy("002_kinesis_to_table.py")
+    data = base64.b64encode(json.dumps({"event_id": "1", "amount": 2}).encode()).decode()
+    event = {"Records": [{"kinesis": {"data": data}}]}
+    answer = getattr(node, "lambda").invoke(FunctionName=name, Payload=json.dumps(event).encode())
+    failure = json.loads(answer["Payload"].read())
+    assert (answer["FunctionError"], failure["errorType"]) == ("Unhandled", "TypeError")
+    assert failure["errorMessage"] == "Float types are not supported. Use Decimal types instead."
