@@ -152,7 +152,7 @@ async def _next(api: RuntimeApi) -> HttpResponse:
         ("Lambda-Runtime-Deadline-Ms", str(header["deadline_ms"])),
         ("Lambda-Runtime-Invoked-Function-Arn", str(header["arn"])),
     ]
-    for name, key in (("Trace-Id", "trace_id"), ("Client-Context", "client_context")):
+    for name, key in (("Trace-Id", "trace_id"), ("Client-Context", "client_context"), ("Aws-Tenant-Id", "tenant_id")):
         if header.get(key):
             headers.append((f"Lambda-Runtime-{name}", str(header[key])))
     return HttpResponse(200, headers, body)

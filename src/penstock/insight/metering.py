@@ -35,6 +35,7 @@ class DayOfFunction:
     ephemeral_gb_s: float = 0.0
     restored_gb: float = 0.0
     streamed_gb: float = 0.0
+    tenant_gb: float = 0.0
     durable_operations: int = 0
     durable_gb: float = 0.0
 
@@ -64,6 +65,7 @@ async def function_days(
                 usage.ephemeral_mb_ms / MB_MS_PER_GB_S,
                 usage.restored_mb / 1024,
                 usage.streamed_bytes / GIB,
+                usage.tenant_mb / 1024,
                 usage.durable_operations,
                 usage.durable_bytes / GIB,
             )

@@ -9,8 +9,7 @@ from rich.table import Table
 
 from penstock.app.cli.look import Json, report_failure
 from penstock.app.client import NodeUnreachable, Refused, ask, endpoint_of
-
-_EXTRAS = ("provisioned_usd", "ephemeral_usd", "snap_start_usd", "streaming_usd", "durable_usd")
+from penstock.insight.cost import EXTRAS
 
 
 def cost(
@@ -25,8 +24,8 @@ def cost(
 ) -> int:
     """What AWS would have billed for the functions that ran, from metered requests, durations and memory.
 
-    Extras are provisioned concurrency, /tmp above 512 MB, SnapStart restores, streamed answers and
-    durable executions; --as-json has each.
+    Extras are provisioned concurrency, /tmp above 512 MB, SnapStart restores, streamed answers,
+    durable executions and tenants' environments; --as-json has each.
 
     Parameters
     ----------
@@ -62,7 +61,7 @@ def cost(
             f"{line['cold_starts']:,}",
             f"{line['billed_ms'] / 1000:,.1f}",
             f"{line['gb_s']:,.2f}",
-            f"{sum(line[name] for name in _EXTRAS):.6f}",
+            f"{sum(line[name] for name in EXTRAS):.6f}",
             f"{line['usd']:.6f}",
         )
     console = Console()

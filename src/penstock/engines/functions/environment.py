@@ -243,6 +243,7 @@ class Environment:
             "deadline_ms": deadline_ms,
             "trace_id": invocation.trace_id or None,
             "client_context": invocation.client_context or None,
+            "tenant_id": invocation.tenant_id or None,
         }
         if self.extensions is not None:
             self.extensions.invoke(header)

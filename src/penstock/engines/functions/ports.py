@@ -64,6 +64,7 @@ class Invocation:
     """One event for a function. `request_id` is stable over asynchronous retries.
 
     stream     takes an answer that is streamed; None: it's collected
+    tenant_id  for whom, where a function has environments by tenant; it runs in the tenant's spec
     is_paced   counts against the requests a second that concurrency allows; asynchronous ones don't
     """
 
@@ -74,6 +75,7 @@ class Invocation:
     client_context: str = ""
     stream: ResponseStream | None = field(default=None, compare=False)
     is_paced: bool = True
+    tenant_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

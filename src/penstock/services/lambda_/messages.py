@@ -242,6 +242,17 @@ def tenant_of_none() -> ServiceError:
     )
 
 
+def no_tenant() -> ServiceError:
+    return invalid(
+        "The invoked function is enabled with tenancy configuration. Add a valid tenant ID in your request and try "
+        "again."
+    )
+
+
+def not_with_tenants(what: str) -> ServiceError:
+    return invalid(f"{what} is not supported for functions with tenant isolation.")
+
+
 def versions_differ(member: str) -> ServiceError:
     return invalid(f"Both versions of an alias must have the same {member}.")
 

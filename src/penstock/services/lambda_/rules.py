@@ -21,12 +21,10 @@ _NAME = re.compile(
     r"(?:arn:(?P<partition>aws[a-zA-Z-]*):lambda:)?(?:(?P<region>(?:eusc-)?[a-z]{2}(?:-gov|-iso[a-z]?)?-[a-z]+-\d):)?"
     r"(?:(?P<account>\d{12}):)?(?:function:)?(?P<name>[a-zA-Z0-9-_]+)(?::(?P<qualifier>\$LATEST|[a-zA-Z0-9-_]+))?"
 )
-KEPT_MEMBERS = ("VpcConfig", "KMSKeyArn", "SnapStart")
+KEPT_MEMBERS = ("VpcConfig", "KMSKeyArn", "SnapStart", "FileSystemConfigs", "TenancyConfig")
 _LINEAGE = re.compile(r";?\s*Lineage=([^;]*)")
 UNBUILT_MEMBERS = (
-    "FileSystemConfigs",
     "ImageConfig",
-    "TenancyConfig",
     "CapacityProviderConfig",
     "PublishTo",
 )
@@ -221,6 +219,10 @@ def _check_snap_start(version: Version) -> None:
         raise messages.no_snap_start(version.runtime)
     if version.ephemeral_mb > limits.EPHEMERAL_MB_DEFAULT.value:
         raise messages.invalid("SnapStart does not support ephemeral storage greater than 512 MB.")
+    if version.kept.get("FileSystemConfigs"):
+        raise messages.invalid("SnapStart does not support file systems.")
+    if version.is_tenant_isolated:
+        raise messages.invalid("SnapStart does not support tenant isolation.")
 
 
 def lambda_time(time_ms: int) -> str:
@@ -267,6 +269,9 @@ def configuration(scope: Scope, version: Version, qualifier: str = "", *, is_lis
         answer["VpcConfig"] = _vpc(scope, version.kept["VpcConfig"])
     if version.durable is not None:
         answer["DurableConfig"] = version.durable
+    for member in ("FileSystemConfigs", "TenancyConfig"):
+        if version.kept.get(member):
+            answer[member] = version.kept[member]
     snap = version.kept.get("SnapStart")
     if snap:
         status = "On" if version.has_snap_start else "Off"

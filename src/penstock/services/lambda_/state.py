@@ -129,6 +129,11 @@ class Version:
         return int((self.durable or {}).get("RetentionPeriodInDays") or 0)
 
     @property
+    def is_tenant_isolated(self) -> bool:
+        """Whether each tenant has environments of its own."""
+        return (self.kept.get("TenancyConfig") or {}).get("TenantIsolationMode") == "PER_TENANT"
+
+    @property
     def log_group(self) -> str:
         return self.logging.get("LogGroup") or f"/aws/lambda/{self.name}"
 
@@ -316,10 +321,15 @@ class Event:
     failures: int = 0
     throttles: int = 0
     last_status: int = 0
+    tenant_id: str = ""
 
     def encode(self) -> bytes:
         head = [self.request_id, self.qualifier, self.invoked_arn, self.sent_ms, self.trace_id]
-        return orjson.dumps([*head, self.failures, self.throttles, self.last_status]) + b"\n" + self.payload
+        return (
+            orjson.dumps([*head, self.failures, self.throttles, self.last_status, self.tenant_id])
+            + b"\n"
+            + self.payload
+        )
 
     @classmethod
     def decode(cls, stored: bytes) -> "Event":
@@ -335,6 +345,7 @@ class Usage:
     provisioned_mb_ms  of that, in provisioned concurrency; held_mb_ms: what was held as such, busy or not
     ephemeral_mb_ms    /tmp above 512 MB times billed time
     restored_mb        memory of environments restored from SnapStart's snapshots
+    tenant_mb          memory of environments made for tenants
     streamed_bytes     of streamed answers, above the first 6 MB of each
     durable_operations, durable_bytes: of durable executions: what was done and what was written
     """
@@ -349,6 +360,7 @@ class Usage:
     held_mb_ms: int = 0
     ephemeral_mb_ms: int = 0
     restored_mb: int = 0
+    tenant_mb: int = 0
     streamed_bytes: int = 0
     durable_operations: int = 0
     durable_bytes: int = 0

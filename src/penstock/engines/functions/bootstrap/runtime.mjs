@@ -162,6 +162,7 @@ function contextOf(headers) {
     logStreamName: process.env.AWS_LAMBDA_LOG_STREAM_NAME,
     clientContext: client ? JSON.parse(client) : undefined,
     identity: undefined,
+    tenantId: headers["lambda-runtime-aws-tenant-id"],
     invokedFunctionArn: headers["lambda-runtime-invoked-function-arn"],
     awsRequestId: requestId,
     getRemainingTimeInMillis: () => deadline - Date.now(),

@@ -73,7 +73,7 @@ def client_over(
                 deadline_time_in_ms=header["deadline_ms"],
                 client_context=header.get("client_context"),
                 cognito_identity=None,
-                tenant_id=None,
+                tenant_id=header.get("tenant_id"),
                 content_type="application/json",
                 event_body=body,
                 invocation_id=None,

@@ -259,7 +259,14 @@ class _Step:
     async def invoke(self) -> tuple[Conclusion, bool]:
         """What follows, and whether the function has run: not where it was throttled or couldn't."""
         event = self._event
-        invocation = Invocation(event.request_id, event.payload, event.invoked_arn, event.trace_id, is_paced=False)
+        invocation = Invocation(
+            event.request_id,
+            event.payload,
+            event.invoked_arn,
+            event.trace_id,
+            is_paced=False,
+            tenant_id=event.tenant_id,
+        )
         self.count("AsyncEventAge", self._ctx.clock.now_ms() - event.sent_ms)
         try:
             outcome = await invocations.run(self._ctx, self._scope, self._function, self._version, invocation)

@@ -37,6 +37,8 @@ async def create_function_url_config(ctx: Context, req: dict[str, Any]) -> dict[
 
     def create(tx: Transaction) -> None:
         _check_function(tx, named)
+        if functions.get_version(tx, named).is_tenant_isolated:
+            raise messages.not_with_tenants("A function URL")
         if state.find_url(tx, named.scope, named.name, named.qualifier) is not None:
             raise messages.url_exists(named.arn)
         state.put_url(tx, named.scope, named.name, url)

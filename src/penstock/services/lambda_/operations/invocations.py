@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 from penstock.engines.functions.ports import (
@@ -38,12 +39,11 @@ async def invoke(ctx: Context, req: Members) -> Members:
     if kind == "RequestResponse":
         version, outcome = await _run_now(ctx, named, payload, req)
         return _answered(version, outcome, req)
-    if req.get("TenantId"):
-        raise messages.tenant_of_none()
     function, version = await find_target(ctx, named)
+    _check_tenant(version, req)
     if kind == "DryRun":
         return {"StatusCode": 204}
-    arn = await _run_later(ctx, named, function, version, payload, req.get("DurableExecutionName") or "")
+    arn = await _run_later(ctx, named, function, version, payload, req)
     return {"StatusCode": 202} | ({"DurableExecutionArn": arn} if arn else {})
 
 
@@ -54,7 +54,8 @@ async def invoke_async(ctx: Context, req: Members) -> Members:
     payload = await received(req.get("InvokeArgs"), limits.INVOKE_ASYNC_BYTES_MAX.value)
     rules.check_json(payload)
     function, version = await find_target(ctx, named)
-    await _run_later(ctx, named, function, version, payload)
+    _check_tenant(version, {})
+    await _run_later(ctx, named, function, version, payload, {})
     return {"Status": 202}
 
 
@@ -80,9 +81,8 @@ async def prepared(
     """The version that is invoked, and its invocation, still to be awaited."""
     client_context = req.get("ClientContext") or ""
     rules.check_client_context(client_context)
-    if req.get("TenantId"):
-        raise messages.tenant_of_none()
     function, version = await find_target(ctx, named)
+    _check_tenant(version, req)
     _check_ready(version)
     name = req.get("DurableExecutionName") or ""
     durable_starts.check_invocable(named, version, name)
@@ -96,7 +96,10 @@ async def prepared(
             raise durable_messages.durable_streamed()
         return version, durable_starts.run(ctx, named, version, payload or b"{}", name, trace_id)
     request_id = ctx.request.request_id
-    invocation = Invocation(request_id, payload or b"{}", named.arn, trace_id, client_context, stream)
+    tenant_id = req.get("TenantId") or ""
+    invocation = Invocation(
+        request_id, payload or b"{}", named.arn, trace_id, client_context, stream, tenant_id=tenant_id
+    )
     return version, _run_or_refuse(ctx, named.scope, function, version, invocation)
 
 
@@ -125,9 +128,10 @@ def is_recursive(function: Function, trace_id: str, named: Named) -> bool:
 
 
 async def _run_later(
-    ctx: Context, named: Named, function: Function, version: Version, payload: bytes, name: str = ""
+    ctx: Context, named: Named, function: Function, version: Version, payload: bytes, req: Members
 ) -> str:
     """The ARN of the execution that begins, if the function is a durable one; else ""."""
+    name, tenant_id = req.get("DurableExecutionName") or "", req.get("TenantId") or ""
     durable_starts.check_invocable(named, version, name)
     trace_id = _traced(ctx, named)
     if version.durable is not None:
@@ -135,7 +139,8 @@ async def _run_later(
             raise messages.recursive_loop()
         return await durable_starts.start(ctx, named, version, payload or b"{}", name, trace_id)
     now_ms = ctx.clock.now_ms()
-    event = Event(ctx.request.request_id, named.qualifier, named.arn, now_ms, trace_id, payload or b"{}")
+    request_id, body = ctx.request.request_id, payload or b"{}"
+    event = Event(request_id, named.qualifier, named.arn, now_ms, trace_id, body, tenant_id=tenant_id)
     await queueing.enqueue(ctx, named.scope, named.name, event)
     subject = metrics.subject_of(named.scope, named.name, named.qualifier)
     meter_of(ctx.platform).metrics.count(subject, "AsyncEventsReceived")
@@ -177,6 +182,14 @@ def is_pending(version: Version) -> bool:
     return version.state == "Pending" and (version.version == LATEST or version.has_snap_start)
 
 
+def _check_tenant(version: Version, req: Members) -> None:
+    """Source: https://docs.aws.amazon.com/lambda/latest/dg/tenant-isolation-invoke.html"""
+    if version.is_tenant_isolated and not req.get("TenantId"):
+        raise messages.no_tenant()
+    if req.get("TenantId") and not version.is_tenant_isolated:
+        raise messages.tenant_of_none()
+
+
 def _check_ready(version: Version) -> None:
     if version.state == "Failed" or is_pending(version):
         raise messages.not_ready(version.state)
@@ -201,6 +214,8 @@ async def run_environment(
     meter = meter_of(ctx.platform)
     reserved = function.reserved_concurrency
     spec = await specs.prepare(ctx, scope, version, reserved=reserved)
+    if invocation.tenant_id:
+        spec = replace(spec, id=f"{spec.id}#{invocation.tenant_id}")
     told = meter.metrics.running(scope, version, invocation.invoked_arn, is_reserved=reserved is not None)
     try:
         if reserved == 0:

@@ -49,6 +49,8 @@ class Meter:
             counts.provisioned_mb_ms += outcome.billed_ms * version.memory_mb
         if version.ephemeral_mb > FREE_EPHEMERAL_MB:
             counts.ephemeral_mb_ms += outcome.billed_ms * (version.ephemeral_mb - FREE_EPHEMERAL_MB)
+        if version.is_tenant_isolated and outcome.is_cold:
+            counts.tenant_mb += version.memory_mb
         if outcome.restore_ms is not None:
             counts.restored_mb += version.memory_mb
         counts.streamed_bytes += max(outcome.streamed_bytes - FREE_STREAMED_BYTES, 0)

@@ -203,6 +203,8 @@ def _check(tx: ReadTransaction, named: Named, version: Version, more: int) -> No
     others = [one for one in of_function(tx, named.scope, named.name) if one.qualifier != named.qualifier]
     if alias is not None and alias.version == LATEST:
         raise messages.provisioned_latest()
+    if version.is_tenant_isolated:
+        raise messages.not_with_tenants("Provisioned Concurrency")
     if version.has_snap_start:
         raise messages.provisioned_snap_start()
     for other in others:
