@@ -86,6 +86,11 @@ class Journal:
     def next_position(self, tx: ReadTransaction, shard: str) -> int:
         return self._head(tx, shard)[0]
 
+    def last(self, tx: ReadTransaction, shard: str) -> tuple[int, int] | None:
+        """Position and time of the newest entry ever, trimmed or not; None before the first."""
+        position, at_ms = self._head(tx, shard)
+        return (position - 1, at_ms) if position > 1 else None
+
     def first_position(self, tx: ReadTransaction, shard: str) -> int:
         """Of the oldest entry still there (TRIM_HORIZON)."""
         for key, _ in tx.range((*self._prefix, "e", shard), limit=1):

@@ -73,7 +73,19 @@ async def test_a_shard_rolls_and_old_records_go(dynamo):
     told = (await dynamo.world.call("dynamodbstreams", "DescribeStream", StreamArn=arn))["StreamDescription"]
     first, second = told["Shards"]
     assert second["ParentShardId"] == first["ShardId"]
-    assert "EndingSequenceNumber" in first["SequenceNumberRange"]
+    records = await dynamo.stream_records()
+    assert first["SequenceNumberRange"]["EndingSequenceNumber"] == records[0]["dynamodb"]["SequenceNumber"]
+    for kind in ("AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER"):
+        at = await dynamo.world.call(
+            "dynamodbstreams",
+            "GetShardIterator",
+            StreamArn=arn,
+            ShardId=second["ShardId"],
+            ShardIteratorType=kind,
+            SequenceNumber=second["SequenceNumberRange"]["StartingSequenceNumber"],
+        )
+        got = await dynamo.world.call("dynamodbstreams", "GetRecords", ShardIterator=at["ShardIterator"])
+        assert got["Records"] == records[1:]
     assert [plain(one["dynamodb"]["Keys"])["s"] for one in await dynamo.stream_records()] == [1, 2]
     await dynamo.world.advance(20 * HOUR)
     assert [plain(one["dynamodb"]["Keys"])["s"] for one in await dynamo.stream_records()] == [2]

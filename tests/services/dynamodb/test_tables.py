@@ -109,6 +109,15 @@ async def test_an_index_is_filled_with_what_was_there_before_it(dynamo):
             "ValidationException",
         ),
         ({"GlobalSecondaryIndexUpdates": [{"Delete": {"IndexName": "none"}}]}, "ResourceNotFoundException"),
+        ({"GlobalSecondaryIndexUpdates": []}, "ValidationException"),
+        ({"GlobalSecondaryIndexUpdates": [{}]}, "ValidationException"),
+        (
+            {
+                "AttributeDefinitions": G,
+                "GlobalSecondaryIndexUpdates": [{"Create": BY_G}, {"Create": {**BY_G, "IndexName": "two"}}],
+            },
+            "LimitExceededException",
+        ),
         ({"ProvisionedThroughput": UNITS}, "ValidationException"),
         ({"StreamSpecification": {"StreamEnabled": False}}, "ValidationException"),
         ({"TableName": "none", "DeletionProtectionEnabled": True}, "ResourceNotFoundException"),

@@ -12,7 +12,7 @@ from penstock.framework.context import Context
 from penstock.framework.service import operation
 from penstock.kernel.scope import Scope
 from penstock.services.dynamodb import limits, messages, rules, state
-from penstock.services.dynamodb.operations import changes, legacy, requests, throughput
+from penstock.services.dynamodb.operations import changes, legacy, throughput
 from penstock.services.dynamodb.operations.changes import Stored
 from penstock.services.dynamodb.operations.named import table_of
 from penstock.services.dynamodb.operations.requests import Expressions
@@ -21,6 +21,13 @@ from penstock.services.dynamodb.state import Table
 from penstock.storage.transactions import ReadTransaction, Transaction
 
 Members = Mapping[str, Any]
+_SAYING = frozenset(
+    (
+        *("ConditionExpression", "ProjectionExpression", "ExpressionAttributeNames", "ExpressionAttributeValues"),
+        *("Expected", "ConditionalOperator", "AttributesToGet"),
+    )
+)
+"""Members by which a request says more than which item; most say nothing."""
 
 
 @dataclass(slots=True)
@@ -169,6 +176,8 @@ def _check_index_update(table: Table, update: Update, new: Item) -> None:
 
 
 def _condition(req: Members) -> Call | None:
+    if _SAYING.isdisjoint(req):
+        return None
     expressions = Expressions(req, ("ConditionExpression",), ("Expected", "ConditionalOperator"))
     condition = expressions.condition()
     expressions.finish()
@@ -273,9 +282,11 @@ class Read:
 def read_of(ctx: Context, req: Members) -> Read:
     """GetItem, or a Get of a transaction. Raises ValidationException."""
     scope, name = table_of(ctx, req["TableName"])
-    expressions = requests.Expressions(req, ("ProjectionExpression",), ("AttributesToGet",))
-    paths = expressions.projection()
-    expressions.finish()
+    paths = None
+    if not _SAYING.isdisjoint(req):
+        expressions = Expressions(req, ("ProjectionExpression",), ("AttributesToGet",))
+        paths = expressions.projection()
+        expressions.finish()
     return Read(scope, name, rules.normal_item(req["Key"]), paths)
 
 

@@ -9,7 +9,7 @@ from penstock.engines.expressions.errors import BadExpression
 from penstock.engines.expressions.parser import parse_condition, parse_projection, parse_update
 from penstock.engines.expressions.trees import Call, Path, Placeholders, Update
 from penstock.kernel.errors import ServiceError
-from penstock.services.dynamodb import messages
+from penstock.services.dynamodb import limits, messages
 from penstock.services.dynamodb.operations import legacy
 
 Members = Mapping[str, Any]
@@ -94,6 +94,8 @@ def _check_placeholders(
             if not _NAME.match(name):
                 told = f'ExpressionAttributeNames contains invalid key: Syntax error; key: "{name}"'
                 raise messages.invalid(told)
+            if not 0 < len(names[name]) <= limits.NAME_LENGTH_MAX.value:
+                raise messages.bad_attribute_name(names[name])
     if replaced is not None:
         able = [name for name in expressions if name != "ProjectionExpression"]
         if not any(name in given for name in able):

@@ -82,10 +82,10 @@ async def describe_stream(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
 
 
 def _shown_shard(tx: ReadTransaction, stream: Stream, shard: Shard) -> dict[str, Any]:
-    numbers = {"StartingSequenceNumber": sequence_number(shard.created_ms, 1)}
+    numbers = {"StartingSequenceNumber": sequence_number(shard.created_ms, 0)}
     if shard.closed_ms is not None:
-        last = state.records_of(stream).next_position(tx, shard.id) - 1
-        numbers["EndingSequenceNumber"] = sequence_number(shard.closed_ms, max(last, 1))
+        position, at_ms = state.records_of(stream).last(tx, shard.id) or (0, shard.created_ms)
+        numbers["EndingSequenceNumber"] = sequence_number(at_ms, position)
     shown: dict[str, Any] = {"ShardId": shard.id, "SequenceNumberRange": numbers}
     return shown | ({"ParentShardId": shard.parent} if shard.parent else {})
 

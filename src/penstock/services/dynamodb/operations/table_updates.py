@@ -1,6 +1,6 @@
 """UpdateTable: capacity, indexes, streams and settings of a table that is there."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from penstock.engines.expressions import values
@@ -30,7 +30,7 @@ _CHANGES = (
 async def update_table(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     scope, name = table_of(ctx, req["TableName"])
     now_ms = ctx.clock.now_ms()
-    if all(req.get(member) is None for member in _CHANGES):
+    if all(req.get(member) is None or req[member] == [] for member in _CHANGES):
         raise messages.invalid(
             "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates or "
             "SSESpecification or ReplicaUpdates is required"
@@ -114,6 +114,7 @@ def _change_indexes(
 ) -> dict[str, str]:
     """What each changed index is said to be doing."""
     shown: dict[str, str] = {}
+    _check_changes(req.get("GlobalSecondaryIndexUpdates") or ())
     for change in req.get("GlobalSecondaryIndexUpdates") or ():
         if change.get("Create"):
             index = _new_index(ctx, table, req, change["Create"])
@@ -132,6 +133,22 @@ def _change_indexes(
             used = {name for one in table.indexes for name in one.schema.names} | set(table.schema.names)
             table.types = {name: kind for name, kind in table.types.items() if name in used}
     return shown
+
+
+def _check_changes(changes: Sequence[Members]) -> None:
+    """One action in each, one index made or deleted at a time, none changed twice."""
+    names = []
+    for change in changes:
+        given = [action for action in ("Create", "Update", "Delete") if change.get(action) is not None]
+        if len(given) != 1:
+            raise messages.wrong(
+                "Only one of Create, Update or Delete may be specified for a GlobalSecondaryIndexUpdate"
+            )
+        names.append(change[given[0]]["IndexName"])
+    if len(set(names)) < len(names):
+        raise messages.wrong("Only one global secondary index update per index is allowed simultaneously")
+    if sum(change.get("Update") is None for change in changes) > 1:
+        raise _one_at_a_time()
 
 
 def _new_index(ctx: Context, table: Table, req: Members, given: Members) -> Index:
