@@ -17,7 +17,7 @@ from penstock.services import lambda_, sqs
 from penstock.testkit.functions import FakePool, create_function, outcome
 from penstock.testkit.world import World
 
-SEEDS = int(os.environ.get("PENSTOCK_SIMULATION_SEEDS", "96"))
+SEEDS = int(os.environ.get("PENSTOCK_SIMULATION_SEEDS", "32"))
 CHUNKS = 8
 ROOMS = [lambda_.SERVICE, sqs.SERVICE]
 ACCOUNT = "arn:aws:sqs:us-east-1:000000000000:"

@@ -24,7 +24,7 @@ from penstock.services.lambda_.operations import mappings
 from penstock.testkit.functions import FakePool, create_function, outcome
 from penstock.testkit.world import World
 
-SEEDS = int(os.environ.get("PENSTOCK_SIMULATION_SEEDS", "96"))
+SEEDS = int(os.environ.get("PENSTOCK_SIMULATION_SEEDS", "80"))
 CHUNKS = 8
 ROOMS = [lambda_.SERVICE, kinesis.SERVICE, sqs.SERVICE]
 ARN = "arn:aws:kinesis:us-east-1:000000000000:stream/s"
