@@ -14,6 +14,7 @@ from penstock.services.lambda_ import limits, messages, state
 from penstock.services.lambda_.operations import metrics, packages, specs
 from penstock.services.lambda_.operations.durable_runs import forget, run_durable_executions, tell_status, wake
 from penstock.services.lambda_.operations.event_runner import EventRunner
+from penstock.services.lambda_.operations.kafka_source import send_to_topic
 from penstock.services.lambda_.operations.log_shipper import LogShipper
 from penstock.services.lambda_.operations.metering import meter_of
 from penstock.services.lambda_.operations.provisioned import keep_provisioned
@@ -128,6 +129,9 @@ async def deliver(ctx: Context, intent: Intent) -> None:
     A target that refuses for good is given up, as on AWS, which counts DestinationDeliveryFailures.
     """
     told: dict[str, Any] = dict(intent.payload)
+    if told["target"].startswith("kafka://"):
+        await send_to_topic(ctx, told)
+        return
     target = arn.parse(told["target"])
     service, operation, params = delivery_call(ctx, target, told)
     scope = Scope(target.account_id or ctx.scope.account_id, target.region or ctx.scope.region, target.partition)

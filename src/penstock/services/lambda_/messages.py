@@ -494,6 +494,23 @@ def unsupported_setting(member: str) -> ServiceError:
     return invalid(f"Unsupported {member} parameter for given event source mapping type.")
 
 
+PROBLEM_OF_CLUSTER = "PROBLEM: Connection error. Please check your event source connection configuration."
+
+
+def no_kafka_client() -> ServiceError:
+    """Ours."""
+    return invalid("Kafka event sources need the Python package confluent-kafka where the node runs.")
+
+
+def unknown_cluster(source_arn: str, tag: str) -> ServiceError:
+    """Ours: there is no MSK here that knows a cluster's brokers."""
+    return invalid(f"The brokers of {source_arn} aren't known. Name them in the mapping's tag {tag}, as host:port.")
+
+
+def destination_is_source(target: str) -> ServiceError:
+    return invalid(f"The on-failure destination {target} can't be a topic that the mapping reads.")
+
+
 def role_may_not(operation: str, service: str) -> ServiceError:
     return invalid(f"The provided execution role does not have permissions to call {operation} on {service}")
 

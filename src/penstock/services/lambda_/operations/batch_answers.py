@@ -3,14 +3,19 @@
 Source: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html#services-sqs-batchfailurereporting
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import orjson
 
 
-def failed_items(payload: bytes, known: Iterable[str]) -> set[str] | None:
-    """The identifiers of `batchItemFailures`; None where the answer makes the whole batch fail."""
+def failed_items(
+    payload: bytes, known: Iterable[str], named: Callable[[Any], Any] = lambda item: item
+) -> set[str] | None:
+    """The identifiers of `batchItemFailures`; None where the answer makes the whole batch fail.
+
+    named   what an `itemIdentifier` stands for, where it isn't the identifier itself
+    """
     try:
         answer = orjson.loads(payload or b"null")
     except orjson.JSONDecodeError:
@@ -24,7 +29,7 @@ def failed_items(payload: bytes, known: Iterable[str]) -> set[str] | None:
         return set() if failures in (None, []) else None
     if not isinstance(failures, list):
         return None
-    ids = {item.get("itemIdentifier") if isinstance(item, dict) else None for item in failures}
+    ids = [named(item.get("itemIdentifier")) if isinstance(item, dict) else None for item in failures]
     known = set(known)
     return {str(one) for one in ids} if all(isinstance(one, str) and one in known for one in ids) else None
 

@@ -206,8 +206,7 @@ class Lane:
     async def _on_error(self, error: ServiceError | Unavailable) -> _Step:
         self._errors += 1
         delay_ms = min(AFTER_ERROR_MS << min(self._errors - 1, 10), AFTER_ERROR_MS_MAX)
-        if isinstance(error, ServiceError):
-            await self._mapping.note_source_error(error)
+        await self._mapping.note_source_error(error)
         return _Step(self._ctx.clock.now_ms() + delay_ms)
 
     async def _step(self, changed: asyncio.Event) -> _Step:
@@ -312,7 +311,9 @@ class Lane:
             return None, None
         if not self._source.has_partial_answers:
             return "", state
-        failed = failed_items(outcome.payload, [one.number for one in records])
+        stream, shard_id = self._mapping.stream, self._shard.shard_id
+        numbers = [one.number for one in records]
+        failed = failed_items(outcome.payload, numbers, lambda item: stream.identifier(shard_id, item))
         if failed is None:
             return None, None
         return (min(failed, key=int) if failed else ""), state
@@ -370,6 +371,7 @@ class Lane:
         await self._shard.store(self._index, stored, told=told, result=result)
         self._progress, self._window = progress, window
         self._unstored = 0
+        await self._mapping.stream.on_stored(self._shard.shard_id, progress.checkpoint)
         if progress.checkpoint is not None:
             done = int(progress.checkpoint)
             del self._waiting[: bisect_left(self._waiting, done + 1, key=lambda one: one.order)]

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+from penstock.engines.polling.kafka import is_installed
 from penstock.framework.context import Context
 from penstock.kernel import arn
 from penstock.kernel.errors import ServiceError
 from penstock.kernel.scope import Principal, Scope
 from penstock.services.lambda_ import messages
 from penstock.services.lambda_.operations import functions
+from penstock.services.lambda_.operations.kafka_source import SERVERS_TAG, check_access, servers_of
 from penstock.services.lambda_.operations.mappings import EventSource
 from penstock.services.lambda_.operations.source_targets import principal_of
 from penstock.services.lambda_.rules import Named
@@ -38,6 +40,17 @@ async def check_source(ctx: Context, named: Named, source: EventSource) -> None:
         await _check_queue(ctx, source, role, version.timeout_s)
     elif source.kind in ("kinesis", "dynamodb"):
         await _check_stream(ctx, source, role)
+    else:
+        _check_cluster(source)
+
+
+def _check_cluster(source: EventSource) -> None:
+    """As on AWS, whether the brokers answer is only seen later: in LastProcessingResult."""
+    if not is_installed():
+        raise messages.no_kafka_client()
+    if not servers_of(source):
+        raise messages.unknown_cluster(source.source_arn, SERVERS_TAG)
+    check_access(source)
 
 
 async def _check_queue(ctx: Context, source: EventSource, role: Principal, timeout_s: int) -> None:

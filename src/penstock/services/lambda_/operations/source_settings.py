@@ -160,7 +160,11 @@ def _check_queue_batch(source: EventSource) -> None:
 
 def _check_destination(source: EventSource) -> None:
     target = source.on_failure
-    if not target or (target.startswith("kafka://") and source.is_kafka):
+    if not target:
+        return
+    if target.startswith("kafka://") and source.is_kafka:
+        if target.removeprefix("kafka://") in source.topics:
+            raise messages.destination_is_source(target)
         return
     if not arn.is_arn(target) or arn.parse(target).service not in _DESTINATIONS or target.endswith(".fifo"):
         raise messages.bad_destinations("", target)

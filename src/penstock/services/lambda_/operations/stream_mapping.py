@@ -18,6 +18,8 @@ from penstock.storage import outbox
 from penstock.storage.transactions import Transaction
 
 RETENTION_LOOK_MS = 300_000
+KAFKA_RETRIES_WITH_DESTINATION = 10
+"""Source: https://docs.aws.amazon.com/lambda/latest/dg/kafka-retry-configurations.html"""
 
 
 class StreamMapping:
@@ -56,7 +58,10 @@ class StreamMapping:
             self._retention = (kept_ms, now_ms + RETENTION_LOOK_MS)
         bounds = [self._retention[0], None if source.age_s_max is None else source.age_s_max * 1000]
         age_ms_max = min((bound for bound in bounds if bound is not None), default=None)
-        return Policy(source.retries_max, age_ms_max, source.has_bisect)
+        retries_max = source.retries_max
+        if retries_max is None and source.is_kafka and source.on_failure:
+            retries_max = KAFKA_RETRIES_WITH_DESTINATION
+        return Policy(retries_max, age_ms_max, source.has_bisect)
 
     async def store(
         self, put: Callable[[Transaction], ShardProgress | None], *, told: dict[str, object] | None, result: str
@@ -79,12 +84,15 @@ class StreamMapping:
         self._result = result or self._result
         return stored
 
-    async def note_source_error(self, error: ServiceError) -> None:
-        """What LastProcessingResult says where the stream can't be read."""
-        if error.status == 429 or "Throughput" in error.code:
-            return
-        result = messages.problem_of_stream(self.source.source_arn)
-        if result != self._result:
+    async def note_source_error(self, error: ServiceError | Unavailable) -> None:
+        """What LastProcessingResult says where the stream can't be read; passing faults aren't told."""
+        if isinstance(error, Unavailable):
+            result = messages.PROBLEM_OF_CLUSTER if self.source.is_kafka else ""
+        elif error.status == 429 or error.status >= 500 or "Throughput" in error.code:
+            result = ""
+        else:
+            result = messages.problem_of_stream(self.source.source_arn)
+        if result and result != self._result:
             await self.store(lambda tx: None, told=None, result=result)
 
     async def told_of(
@@ -111,6 +119,7 @@ class StreamMapping:
             payload=self.stream.event(shard_id, [one.shown for one in records]) if is_bucket else None,
             now_ms=now_ms,
         )
+        more = self.stream.produced(shard_id, records, body) if self.source.on_failure.startswith("kafka://") else {}
         stamp = f"{rules.when(now_ms):%Y/%m/%d/%Y-%m-%dT%H.%M.%S}"
         return {
             "account_id": self.ctx.scope.account_id,
@@ -123,6 +132,7 @@ class StreamMapping:
             "resource": self.target.named.arn,
             "is_success": False,
             "key": f"aws/lambda/{self.source.id}/{shard_id}/{stamp}-{unique}",
+            **more,
         }
 
     def on_done(self, records: Sequence[StreamRecord]) -> None:

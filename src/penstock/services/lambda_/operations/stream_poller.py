@@ -9,6 +9,7 @@ from penstock.kernel import arn
 from penstock.kernel.errors import ServiceError, Unavailable
 from penstock.kernel.scope import Scope
 from penstock.services.lambda_.operations import mappings
+from penstock.services.lambda_.operations.kafka_source import KafkaStream
 from penstock.services.lambda_.operations.mappings import EventSource
 from penstock.services.lambda_.operations.shard_reader import AFTER_ERROR_MS_MAX, ShardReader
 from penstock.services.lambda_.operations.source_targets import Target, principal_of
@@ -44,23 +45,32 @@ class StreamPoller:
         mapping = self._mapping = StreamMapping(self._ctx, self._source, stream, self._target, self._wakeup)
         if self._is_retired.is_set():
             return
-        running: dict[str, asyncio.Task[None]] = {}
-        known: list[Shard] = []
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                pump = tasks.create_task(stream.run(), name="penstock-stream")
+                await self._read_shards(mapping)
+                pump.cancel()
+        finally:
+            await stream.close()
+
+    async def _read_shards(self, mapping: StreamMapping) -> None:
+        """A reader for each shard that is ready, until the mapping is retired and all of them have ended."""
+        running: set[str] = set()
         errors = 0
         async with asyncio.TaskGroup() as tasks:
             while not mapping.is_retired:
                 changed = self._ended.changed
                 try:
                     with self._ctx.clock.busy():
-                        known = await mapping.stream.shards()
-                        ready, errors = await self._ready(known), 0
+                        ready, errors = await self._ready(await mapping.stream.shards()), 0
                 except (ServiceError, Unavailable) as error:
                     errors += 1
                     await self._on_error(mapping, error, errors)
                     continue
                 for shard_id in ready:
                     if shard_id not in running:
-                        running[shard_id] = tasks.create_task(self._read(mapping, shard_id), name="penstock-shard")
+                        running.add(shard_id)
+                        tasks.create_task(self._read(mapping, shard_id), name="penstock-shard")
                 await changed.wait()
 
     async def _open(self) -> StreamSource:
@@ -69,6 +79,9 @@ class StreamPoller:
             role = (await self._target.find())[1].role
         except ServiceError:
             role = ""
+        if self._source.is_kafka:
+            principal = principal_of(role, self._ctx, self._target.named.name)
+            return KafkaStream(self._ctx, self._source, principal, self._wakeup, self._ended)
         return stream_source(self._source, self._call, role)
 
     async def _read(self, mapping: StreamMapping, shard_id: str) -> None:
@@ -77,8 +90,7 @@ class StreamPoller:
 
     async def _on_error(self, mapping: StreamMapping, error: ServiceError | Unavailable, errors: int) -> None:
         log.warning("stream can't be listed stream=%s reason=%s", self._source.source_arn, error)
-        if isinstance(error, ServiceError):
-            await mapping.note_source_error(error)
+        await mapping.note_source_error(error)
         delay_ms = min(AFTER_ERROR_MS << min(errors - 1, 10), AFTER_ERROR_MS_MAX)
         await wait(self._is_retired, self._ctx.clock, self._ctx.clock.now_ms() + delay_ms)
 

@@ -62,6 +62,20 @@ class StreamSource(Protocol):
     async def read(self, shard_id: str, after: str | None) -> Page:
         """What comes after a sequence number, or from the starting position on."""
 
+    async def run(self) -> None:
+        """What has to go on while the stream is read; cancelled when it no longer is."""
+
+    async def close(self) -> None: ...
+
+    async def on_stored(self, shard_id: str, checkpoint: str | None) -> None:
+        """A step is stored; for streams that keep a checkpoint themselves."""
+
+    def identifier(self, shard_id: str, item: Any) -> Any:
+        """The sequence number that an `itemIdentifier` names."""
+
+    def produced(self, shard_id: str, records: Sequence[StreamRecord], body: str) -> dict[str, Any]:
+        """What a Kafka destination is sent instead of `body`."""
+
     async def retention_ms(self) -> int | None:
         """How long records are kept; None where that isn't known."""
 
@@ -116,6 +130,21 @@ class ServiceStream:
         if "NextShardIterator" in answer:
             self._chains[shard_id] = _Chain(last or after, answer["NextShardIterator"])
         return Page(records, last, len(raw), "NextShardIterator" not in answer)
+
+    async def run(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+    async def on_stored(self, shard_id: str, checkpoint: str | None) -> None:
+        pass
+
+    def identifier(self, shard_id: str, item: Any) -> Any:
+        return item
+
+    def produced(self, shard_id: str, records: Sequence[StreamRecord], body: str) -> dict[str, Any]:
+        return {}
 
     def event(self, shard_id: str, shown: Sequence[bytes], more: dict[str, Any] | None = None) -> bytes:
         return records_event(shown, more)
