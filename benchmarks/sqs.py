@@ -34,13 +34,17 @@ async def _measure(node: BenchNode, kind: str, attributes: dict[str, str]) -> No
     sends = [send(number) for number in range(MESSAGES + 550)]
     latency = await latency_ms(node.port, lambda number: sends[MESSAGES + number], calls=500)
     print(f"{kind + ': SendMessage, 1 client':<44}{latency:>10.2f} ms")
+    before = node.cpu_ms()
     rate = await per_second(node.port, lambda number: sends[number], clients=CLIENTS, calls=MESSAGES)
-    print(f"{kind + ': SendMessage, 16 clients':<44}{rate:>10,.0f}/s    {rate / AIM_SEND:.2f} of the aim")
+    cpu = f"    node's CPU {(node.cpu_ms() - before) * 1000 / MESSAGES:.0f} us each"
+    print(f"{kind + ': SendMessage, 16 clients':<44}{rate:>10,.0f}/s    {rate / AIM_SEND:.2f} of the aim{cpu}")
     for count, calls in ((1, MESSAGES // 4), (10, MESSAGES)):
+        before = node.cpu_ms()
         rate, waited_ms = await _work_off(node.port, url, count, calls)
         aim = f"    {rate / AIM_WORK:.2f} of the aim" if count == 1 else ""
         print(
             f"{f'{kind}: receive {count} + delete, 16 clients':<44}{rate:>10,.0f}/s    receive {waited_ms:.2f} ms{aim}"
+            f"    node's CPU {(node.cpu_ms() - before) * 1000 / calls:.0f} us each"
         )
 
 
