@@ -10,22 +10,52 @@ _NULL, _BYTES, _STR, _NESTED, _ZERO, _FALSE, _TRUE = 0x00, 0x01, 0x02, 0x05, 0x1
 _NEGATIVE_LONG, _POSITIVE_LONG = 0x0B, 0x1D
 _LENGTH_MAX = 255
 _TEXTS: dict[str, bytes] = {}
-_TEXTS_MAX, _TEXT_LENGTH_MAX = 4096, 80
+_HEADS: dict[Key, bytes] = {}
+_TEXTS_MAX, _TEXT_LENGTH_MAX, _HEAD_PARTS_MIN = 4096, 80, 4
+_HEADS_OF_INTS = [bytes((_ZERO + size,)) for size in range(9)]
 _SMALL_INTS = [bytes((_ZERO,))] + [bytes((_ZERO + 1, number)) for number in range(1, 256)]
 
 
 def pack(key: Key) -> bytes:
     """TypeError for a part that no key may hold; OverflowError for an int of more than 255 bytes."""
+    head = _HEADS.get(key[:-2])
+    if head is None:
+        return _pack_whole(key)
+    before, last = key[-2:]
+    return b"".join(
+        (
+            head,
+            _TEXTS.get(before) or _pack_text(before) if type(before) is str else _pack_other(before),
+            _TEXTS.get(last) or _pack_text(last) if type(last) is str else _pack_other(last),
+        )
+    )
+
+
+def _pack_other(part: object) -> bytes:
+    if type(part) is int:
+        return _SMALL_INTS[part] if 0 <= part < 256 else _pack_int(part)
+    rare = bytearray()
+    _pack_part(rare, part)
+    return bytes(rare)
+
+
+def _pack_whole(key: Key) -> bytes:
+    """All but the last two parts are remembered where they are texts: most keys of a room begin alike."""
+    head = key[:-2]
+    if len(head) >= _HEAD_PARTS_MIN and all(type(part) is str and len(part) <= _TEXT_LENGTH_MAX for part in head):
+        if len(_HEADS) >= _TEXTS_MAX:
+            _HEADS.clear()
+        _HEADS[head] = _pack_each(head)
+    return _pack_each(key)
+
+
+def _pack_each(key: Key) -> bytes:
     out: list[bytes] = []
     for part in key:
         if type(part) is str:
             out.append(_TEXTS.get(part) or _pack_text(part))
-        elif type(part) is int:
-            out.append(_SMALL_INTS[part] if 0 <= part < 256 else _pack_int(part))
         else:
-            rare = bytearray()
-            _pack_part(rare, part)
-            out.append(bytes(rare))
+            out.append(_pack_other(part))
     return b"".join(out)
 
 
@@ -101,7 +131,7 @@ def _pack_int(number: int) -> bytes:
     if size > _LENGTH_MAX:
         raise OverflowError("an int in a key has at most 255 bytes")
     if number >= 0:
-        head = bytes((_ZERO + size,)) if size <= 8 else bytes((_POSITIVE_LONG, size))
+        head = _HEADS_OF_INTS[size] if size <= 8 else bytes((_POSITIVE_LONG, size))
         return head + number.to_bytes(size, "big")
     head = bytes((_ZERO - size,)) if size <= 8 else bytes((_NEGATIVE_LONG, size ^ 0xFF))
     return head + ((1 << (8 * size)) - 1 + number).to_bytes(size, "big")

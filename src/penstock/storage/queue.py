@@ -311,14 +311,16 @@ class Queue:
     def _lease(
         self, tx: Transaction, seq: int, state: _State, token: str, now_ms: int, visibility_ms: int, owner: str
     ) -> Message:
-        leased = replace(
-            state,
-            visible_at_ms=now_ms + visibility_ms,
-            receive_count=state.receive_count + 1,
-            first_received_at_ms=state.first_received_at_ms or now_ms,
-            token=token,
-            owner=owner,
-            received_at_ms=now_ms,
+        leased = _State(
+            state.id,
+            state.sent_at_ms,
+            now_ms + visibility_ms,
+            state.receive_count + 1,
+            state.first_received_at_ms or now_ms,
+            token,
+            owner,
+            state.group,
+            now_ms,
         )
         self._move(tx, seq, state, leased)
         if state.group:

@@ -8,9 +8,10 @@ from typing import Any
 
 from penstock.kernel.errors import ServiceError
 from penstock.services.sqs import limits, messages, rules
+from penstock.services.sqs.state import Queue
 from penstock.storage.transactions import Transaction
 
-Act = Callable[[Transaction], dict[str, Any]]
+Act = Callable[[Transaction, Queue], dict[str, Any]]
 
 
 def checked_entries(req: dict[str, Any], kind: str) -> list[dict[str, Any]]:
@@ -24,12 +25,12 @@ def checked_entries(req: dict[str, Any], kind: str) -> list[dict[str, Any]]:
     return entries
 
 
-def carry_out(tx: Transaction, acts: Sequence[tuple[str, Act]]) -> dict[str, Any]:
+def carry_out(tx: Transaction, queue: Queue, acts: Sequence[tuple[str, Act]]) -> dict[str, Any]:
     """What each entry was answered. An act must refuse before it writes."""
     answer: dict[str, Any] = {"Successful": [], "Failed": []}
     for id, act in acts:
         try:
-            answer["Successful"].append({"Id": id, **act(tx)})
+            answer["Successful"].append({"Id": id, **act(tx, queue)})
         except ServiceError as error:
             code, is_theirs = rules.query_code(error), error.is_sender_fault
             answer["Failed"].append({"Id": id, "SenderFault": is_theirs, "Code": code, "Message": error.message})

@@ -19,7 +19,7 @@ async def delete_message(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     """A standard queue takes an older receive's handle too; a FIFO queue's handle must still hold its message."""
     scope, name = located(ctx, req)
     await check_rate(ctx, scope, name, "delete")
-    return await _act(ctx, scope, name, _deleting(ctx, scope, name, req))
+    return await _act(ctx, scope, name, _deleting(ctx, scope, req))
 
 
 @operation
@@ -27,34 +27,29 @@ async def delete_message_batch(ctx: Context, req: dict[str, Any]) -> dict[str, A
     scope, name = located(ctx, req)
     entries = checked_entries(req, "DeleteMessageBatchRequestEntry")
     await check_rate(ctx, scope, name, "delete")
-    acts = [(entry["Id"], _deleting(ctx, scope, name, entry)) for entry in entries]
-    return await _act(ctx, scope, name, lambda tx: _batch(tx, scope, name, acts))
+    acts = [(entry["Id"], _deleting(ctx, scope, entry)) for entry in entries]
+    return await _act(ctx, scope, name, lambda tx, queue: carry_out(tx, queue, acts))
 
 
 @operation
 async def change_message_visibility(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     scope, name = located(ctx, req)
-    return await _act(ctx, scope, name, _changing(ctx, scope, name, req))
+    return await _act(ctx, scope, name, _changing(ctx, scope, req))
 
 
 @operation
 async def change_message_visibility_batch(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     scope, name = located(ctx, req)
     entries = checked_entries(req, "ChangeMessageVisibilityBatchRequestEntry")
-    acts = [(entry["Id"], _changing(ctx, scope, name, entry)) for entry in entries]
-    return await _act(ctx, scope, name, lambda tx: _batch(tx, scope, name, acts))
+    acts = [(entry["Id"], _changing(ctx, scope, entry)) for entry in entries]
+    return await _act(ctx, scope, name, lambda tx, queue: carry_out(tx, queue, acts))
 
 
 async def _act(ctx: Context, scope: Scope, name: str, act: Act) -> dict[str, Any]:
     """Whatever was done, a group's next message may be takeable now."""
-    answer = await ctx.store.transact(act)
+    answer = await ctx.store.transact(lambda tx: act(tx, state.get_queue(tx, scope, name)))
     arrivals_of(ctx.platform).signal((scope, name))
     return answer
-
-
-def _batch(tx: Transaction, scope: Scope, name: str, acts: list[tuple[str, Act]]) -> dict[str, Any]:
-    state.get_queue(tx, scope, name)
-    return carry_out(tx, acts)
 
 
 def _raw_handle(entry: dict[str, Any], queue: state.Queue) -> str:
@@ -64,11 +59,11 @@ def _raw_handle(entry: dict[str, Any], queue: state.Queue) -> str:
     return rules.read_handle(text, queue.created_ms)
 
 
-def _deleting(ctx: Context, scope: Scope, name: str, entry: dict[str, Any]) -> Act:
+def _deleting(ctx: Context, scope: Scope, entry: dict[str, Any]) -> Act:
     now_ms = ctx.clock.now_ms()
 
-    def delete(tx: Transaction) -> dict[str, Any]:
-        queue, held = state.get_queue(tx, scope, name), state.messages_of(scope, name)
+    def delete(tx: Transaction, queue: state.Queue) -> dict[str, Any]:
+        held = state.messages_of(scope, queue.name)
         raw = _raw_handle(entry, queue)
         if queue.is_fifo:
             hold = held.find_hold(tx, raw)
@@ -80,15 +75,15 @@ def _deleting(ctx: Context, scope: Scope, name: str, entry: dict[str, Any]) -> A
     return delete
 
 
-def _changing(ctx: Context, scope: Scope, name: str, entry: dict[str, Any]) -> Act:
+def _changing(ctx: Context, scope: Scope, entry: dict[str, Any]) -> Act:
     now_ms = ctx.clock.now_ms()
 
-    def change(tx: Transaction) -> dict[str, Any]:
+    def change(tx: Transaction, queue: state.Queue) -> dict[str, Any]:
         timeout_s = entry.get("VisibilityTimeout")
         if timeout_s is None:
             raise ServiceError("MissingParameter", "The request must contain the parameter VisibilityTimeout.")
         rules.check_range("VisibilityTimeout", timeout_s, limits.VISIBILITY_S_MAX.value)
-        queue, held = state.get_queue(tx, scope, name), state.messages_of(scope, name)
+        held = state.messages_of(scope, queue.name)
         raw = _raw_handle(entry, queue)
         hold = held.find_hold(tx, raw)
         if hold is None:

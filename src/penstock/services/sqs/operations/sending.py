@@ -19,7 +19,8 @@ async def send_message(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     """Durable when it is answered; a FIFO queue's duplicate is answered with the first one's numbers."""
     scope, name = located(ctx, req)
     await check_rate(ctx, scope, name, "send", [req.get("MessageGroupId") or ""])
-    answer = await ctx.store.transact(_sending(ctx, scope, name, req))
+    act = _sending(ctx, scope, req)
+    answer = await ctx.store.transact(lambda tx: act(tx, state.get_queue(tx, scope, name)))
     arrivals_of(ctx.platform).signal((scope, name))
     return answer
 
@@ -32,11 +33,10 @@ async def send_message_batch(ctx: Context, req: dict[str, Any]) -> dict[str, Any
     if size > size_max:
         raise ServiceError("BatchRequestTooLong", messages.batch_too_long(size_max, size))
     await check_rate(ctx, scope, name, "send", (entry.get("MessageGroupId") or "" for entry in entries))
-    acts = [(entry["Id"], _sending(ctx, scope, name, entry)) for entry in entries]
+    acts = [(entry["Id"], _sending(ctx, scope, entry)) for entry in entries]
 
     def send(tx: Transaction) -> dict[str, Any]:
-        state.get_queue(tx, scope, name)
-        return carry_out(tx, acts)
+        return carry_out(tx, state.get_queue(tx, scope, name), acts)
 
     answer = await ctx.store.transact(send)
     arrivals_of(ctx.platform).signal((scope, name))
@@ -48,12 +48,11 @@ def _bytes_of(entry: dict[str, Any]) -> int:
     return len(body.encode()) + rules.attributes_bytes(entry.get("MessageAttributes") or {})
 
 
-def _sending(ctx: Context, scope: Scope, name: str, entry: dict[str, Any]) -> Act:
+def _sending(ctx: Context, scope: Scope, entry: dict[str, Any]) -> Act:
     now_ms, id = ctx.clock.now_ms(), ctx.entropy.uuid()
     sender = ctx.principal.user_id or ctx.principal.account_id
 
-    def send(tx: Transaction) -> dict[str, Any]:
-        queue = state.get_queue(tx, scope, name)
+    def send(tx: Transaction, queue: state.Queue) -> dict[str, Any]:
         delay_s = _check(entry, queue)
         attributes = rules.stored_attributes(entry.get("MessageAttributes") or {})
         sent_system = rules.stored_attributes(entry.get("MessageSystemAttributes") or {})
@@ -66,7 +65,7 @@ def _sending(ctx: Context, scope: Scope, name: str, entry: dict[str, Any]) -> Ac
             answer["MD5OfMessageSystemAttributes"] = rules.md5_of_attributes(sent_system)
         if queue.is_fifo:
             return answer | _send_in_order(tx, scope, queue, payload, entry, id=id, now_ms=now_ms, delay_s=delay_s)
-        to = state.messages_of(scope, name)
+        to = state.messages_of(scope, queue.name)
         sent = to.send(tx, payload.encode(), id=id, now_ms=now_ms, delay_ms=delay_s * 1000)
         if sent.seq % limits.EXPIRE_EVERY_MESSAGES == 0:
             expire(tx, scope, queue, now_ms)
