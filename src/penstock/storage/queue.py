@@ -213,8 +213,8 @@ class Queue:
         return count
 
     def purge(self, tx: Transaction) -> None:
-        """Every message; sequence numbers and the deduplication window live on."""
-        for part in ("m", "s", "v", "g", "i", "o", "c", "r", "y"):
+        """Every message, and what is known of duplicates; sequence numbers live on."""
+        for part in ("m", "s", "v", "g", "i", "o", "c", "r", "y", "d", "x"):
             tx.clear((*self._prefix, part))
 
     def drop(self, tx: Transaction) -> None:

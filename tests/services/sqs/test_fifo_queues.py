@@ -49,6 +49,16 @@ async def test_duplicate_is_dropped_for_five_minutes_even_after_delete():
     assert [item["Body"] for item in await _receive(world, url)] == ["y"]
 
 
+async def test_a_purge_forgets_what_was_sent():
+    world, url = await _fifo(ContentBasedDeduplication="true")
+    first = await _send(world, url, "x")
+    await world.call("sqs", "PurgeQueue", QueueUrl=url)
+    again = await _send(world, url, "x")
+    assert again["MessageId"] != first["MessageId"]
+    assert int(again["SequenceNumber"]) > int(first["SequenceNumber"])
+    assert [item["Body"] for item in await _receive(world, url)] == ["x"]
+
+
 async def test_fifo_queue_needs_its_suffix_a_group_and_a_deduplication_id():
     world, url = await _fifo()
     with pytest.raises(ServiceError, match="ContentBasedDeduplication enabled"):

@@ -115,6 +115,7 @@ async def test_a_batch_that_cant_be_is_refused(ids, code, words):
         ({"RedrivePolicy": json.dumps({"deadLetterTargetArn": f"{HERE}:d", "maxReceiveCount": 1001})}, None),
         ({"RedrivePolicy": json.dumps({"deadLetterTargetArn": f"{HERE}:none", "maxReceiveCount": 3})}, None),
         ({"RedriveAllowPolicy": '{"redrivePermission": "byQueue"}'}, "InvalidParameterValue"),
+        ({"KmsMasterKeyId": "alias/k", "SqsManagedSseEnabled": "true"}, "InvalidAttributeValue"),
     ],
 )
 async def test_an_attribute_that_cant_be_is_refused_by_create_and_by_set(attributes, code):

@@ -150,8 +150,8 @@ class Iterator:
 
 
 def read_iterator(secret: bytes, text: str) -> Iterator:
-    """Raises InvalidArgumentException. Whether it is too old, `check_age` says."""
-    values = unseal(secret, "iterator", text)
+    """Raises InvalidArgumentException. Whether it is too old, `check_age` says. Quotes around it do no harm."""
+    values = unseal(secret, "iterator", text.strip('"'))
     if values is None:
         raise messages.bad_iterator()
     return Iterator(*values)

@@ -40,6 +40,9 @@ THROUGHPUT_NEEDS_SCOPE = (
     "The perMessageGroupId value for FifoThroughputLimit is allowed only when the value for DeduplicationScope is "
     "messageGroup."
 )
+ONE_ENCRYPTION = (
+    "You can use one type of server-side encryption (SSE) at one time. You can either enable KMS SSE or SQS SSE."
+)
 BAD_REDRIVE_ALLOW = "Amazon SQS can't create the redrive allow policy, as it's in an unsupported format."
 NO_DLQ_SOURCE = "Source queue must be configured as a Dead Letter Queue."
 MOVE_RUNS = "There is already a task running. Only one active task is allowed for a source queue arn at a given time."

@@ -70,6 +70,8 @@ def check_attributes(attributes: Mapping[str, str], *, is_fifo: bool, known: Map
             redrive(text)
         elif name == "RedriveAllowPolicy":
             redrive_allow(text)
+    if attributes.get("KmsMasterKeyId") and attributes.get("SqsManagedSseEnabled") == "true":
+        raise invalid(messages.ONE_ENCRYPTION, "InvalidAttributeValue")
     merged = {**(known or limits.FIFO_DEFAULTS), **attributes}
     if merged.get("FifoThroughputLimit") == "perMessageGroupId" and merged.get("DeduplicationScope") != "messageGroup":
         raise invalid(messages.THROUGHPUT_NEEDS_SCOPE, "InvalidAttributeValue")

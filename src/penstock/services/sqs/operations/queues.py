@@ -32,6 +32,8 @@ async def create_queue(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     rules.check_name(name, is_fifo=is_fifo)
     rules.check_attributes(asked, is_fifo=is_fifo)
     asked = rules.normal_attributes(asked)
+    if len(req.get("tags") or {}) > limits.TAGS_MAX.value:
+        raise rules.invalid(messages.TOO_MANY_TAGS.format(name))
 
     def create(tx: Transaction) -> None:
         found = state.find_queue(tx, scope, name)
