@@ -194,11 +194,6 @@ def versions(tx: ReadTransaction, scope: Scope, name: str, *, begin: int = 0) ->
         yield _VERSION.load(value)
 
 
-def every_version(tx: ReadTransaction, scope: Scope) -> Iterator[Version]:
-    for _, value in tx.range(room(scope, "version")):
-        yield _VERSION.load(value)
-
-
 def delete_version(tx: Transaction, scope: Scope, name: str, number: int) -> None:
     tx.delete(room(scope, "version", name, number))
     tx.delete((*PROVISIONED, scope.account_id, scope.region, name, str(number)))

@@ -23,9 +23,9 @@ from penstock.kernel.errors import ServiceError
 from penstock.kernel.scope import Scope
 from penstock.kernel.streams import ByteStream, StreamTooLong, stream_of
 from penstock.services.lambda_ import limits, messages, state
-from penstock.services.lambda_.operations import layer_records
 from penstock.services.lambda_.state import Package
 from penstock.storage import outbox
+from penstock.storage.records import members_of
 from penstock.storage.transactions import ReadTransaction, Transaction
 
 CODE_PATH = "/_penstock/lambda/code/"
@@ -140,10 +140,9 @@ def _inspect(archive: bytes) -> int:
 
 
 def code_bytes(tx: ReadTransaction, scope: Scope) -> int:
-    """What counts against the account's code storage."""
-    return sum(version.package.size for version in state.every_version(tx, scope)) + sum(
-        layer.package.size for layer in layer_records.layers(tx, scope)
-    )
+    """What counts against the account's code storage: every version's package and every layer's."""
+    kinds = (state.room(scope, "version"), state.room(scope, "layer"))
+    return sum(members_of(value)["package"]["size"] for kind in kinds for _, value in tx.range(kind))
 
 
 def check_storage(tx: ReadTransaction, scope: Scope, added: int) -> None:
