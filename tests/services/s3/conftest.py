@@ -1,5 +1,6 @@
 import asyncio
 import hashlib
+import itertools
 
 import pytest
 
@@ -14,6 +15,7 @@ from penstock.testkit.world import World
 class DictBlobs:
     def __init__(self):
         self.held = {}
+        self._numbers = itertools.count()
 
     async def put(self, body, *, digests=None, bytes_max, seal=None):
         data = await body.read(bytes_max=bytes_max)
@@ -25,7 +27,7 @@ class DictBlobs:
         return self._add(seal(data) if seal else data, values)
 
     def _add(self, data, values):
-        blob_id = hashlib.md5(data + str(len(self.held)).encode()).hexdigest()
+        blob_id = hashlib.md5(str(next(self._numbers)).encode()).hexdigest()
         self.held[blob_id] = data
         return BlobInfo(blob_id, len(data), values)
 

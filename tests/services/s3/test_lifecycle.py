@@ -2,6 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from penstock.services.s3.operations import lifecycle
 from penstock.testkit.world import START_MS
 
 NOW = datetime.fromtimestamp(START_MS / 1000, UTC)
@@ -148,3 +149,14 @@ def test_without_rules_there_is_no_configuration(s3):
     s3("PutObject", Key="k", Body=b"")
     s3.days(3)
     assert keys(s3) == ["k"]
+
+
+def test_only_keys_that_a_rule_can_cover_are_walked_over_many_batches(s3, monkeypatch):
+    monkeypatch.setattr(lifecycle, "_BATCH", 3)
+    names = [f"{folder}/{number}" for folder in "abcde" for number in range(7)]
+    for key in names:
+        s3("PutObject", Key=key, Body=b"")
+    prefixes = ("b/", "d/", "d/5", "zz")
+    rules(s3, *({"Filter": {"Prefix": prefix}, "Expiration": {"Days": 1}} for prefix in prefixes))
+    s3.days(3)
+    assert keys(s3) == [key for key in names if key[0] in "ace"]

@@ -187,8 +187,11 @@ def _step(tx: Transaction, ctx: Context, name: str, after: str, now_ms: int) -> 
         return None
     applied = expiry.rules_of(config)
     root = ("s3", "current", name)
-    batch = list(tx.range(root, begin=(*root, after + "\0") if after else None, limit=_BATCH))
-    for _, value in batch:
+    start = _next_covered(applied, after + "\0" if after else "")
+    batch = list(tx.range(root, begin=(*root, start), limit=_BATCH)) if start is not None else []
+    for key, value in batch:
+        if not any(str(key[3]).startswith(rule.prefix) for rule in applied):
+            return str(key[3])
         _apply(tx, ctx, bucket, state.read_version(value), applied, now_ms)
     if len(batch) == _BATCH:
         return str(batch[-1][0][3])
@@ -197,6 +200,13 @@ def _step(tx: Transaction, ctx: Context, name: str, after: str, now_ms: int) -> 
             state.drop_upload(tx, name, upload, now_ms)
     _plan(tx, bucket, expiry.next_midnight_ms(now_ms))
     return None
+
+
+def _next_covered(applied: list[Rule], start: str) -> str | None:
+    """The first key from `start` on that a rule's prefix can cover; None where there is none."""
+    if any(start.startswith(rule.prefix) for rule in applied):
+        return start
+    return min((rule.prefix for rule in applied if rule.prefix > start), default=None)
 
 
 def _apply(tx: Transaction, ctx: Context, bucket: Bucket, current: Version, applied: list[Rule], now_ms: int) -> None:
