@@ -1,8 +1,15 @@
 """The real Runtime API: AWS's own client unmodified, and a bootstrap of one's own."""
 
+import asyncio
 import json
+import os
+import shutil
 import sys
+from pathlib import Path
 
+import pytest
+
+SOURCES = Path(__file__).parent / "bootstraps"
 SHELL = """#!/bin/sh
 API="http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime"
 while true; do
@@ -48,6 +55,29 @@ async def test_a_shell_script_is_a_runtime(bench):
         failed = await b.run(spec, b'"fail"')
         assert (failed.function_error, json.loads(failed.payload)["errorType"]) == ("Unhandled", "Shell.Error")
         assert 'shell saw {"a":1}\n' in b.sink.lines
+
+
+@pytest.mark.parametrize(
+    ("compiler", "source", "command"),
+    [
+        ("gcc", "bootstrap.c", ["gcc", "-O1", "-o"]),
+        ("go", "bootstrap.go", ["go", "build", "-o"]),
+        ("rustc", "bootstrap.rs", ["rustc", "-o"]),
+    ],
+)
+async def test_a_compiled_program_is_a_runtime(bench, tmp_path, compiler, source, command):
+    if shutil.which(compiler) is None:
+        pytest.skip(f"{compiler} isn't installed")
+    built = tmp_path / "bootstrap"
+    variables = {**os.environ, "CGO_ENABLED": "0"}
+    built_by = await asyncio.create_subprocess_exec(*command, str(built), str(SOURCES / source), env=variables)
+    assert await built_by.wait() == 0
+    async with bench() as b:
+        spec = b.spec("", runtime="provided.al2023", timeout_s=10, memory_mb=256)
+        shutil.copy(built, f"{spec.code_dir}/bootstrap")
+        os.chmod(f"{spec.code_dir}/bootstrap", 0o555)
+        for event in (b'{"a":1}', b"2"):
+            assert (await b.run(spec, event)).payload == b"[" + event + b"]", b.sink.lines
 
 
 async def test_a_missing_bootstrap_is_told(bench):
