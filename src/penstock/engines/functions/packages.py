@@ -281,6 +281,18 @@ def _copy_module(module: str, origin: Path, target: Path) -> None:
         shutil.copytree(record, target / record.name, dirs_exist_ok=True)
 
 
+def java_dir(jars: Sequence[str], work_dir: str) -> str:
+    """/var/runtime for Java: links to AWS's client and what it needs."""
+    target = Path(work_dir) / "runtime" / f"java-{hashlib.sha256(chr(0).join(jars).encode()).hexdigest()[:16]}"
+    if not target.is_dir():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(dir=target.parent, prefix=".linking-"))
+        for jar in jars:
+            (building / Path(jar).name).symlink_to(jar)
+        _publish(building, target)
+    return str(target)
+
+
 def is_stand_in(layer_dir: str, work_dir: str) -> bool:
     """Whether a layer is made of the node's own Python's packages."""
     return bool(layer_dir) and Path(layer_dir).is_relative_to(Path(work_dir) / "managed")

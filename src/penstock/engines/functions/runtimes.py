@@ -3,6 +3,7 @@
 | identifier | runs on |
 | python3.N  | python3.N (from 3.10 on) where it's found: on PATH, of pyenv, of uv; else on the node's own Python |
 | nodejsN.x  | node N where it's found: on PATH, of nvm, fnm, asdf or volta; else on the node that is on PATH |
+| javaN      | the java that is on PATH, with AWS's runtime interface client from Maven's local repository |
 | provided*  | the function's own bootstrap |
 
 Source: https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html
@@ -22,8 +23,17 @@ from typing import Literal
 OWN_PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 OLDEST_MINOR = 10
 """Of the Pythons on which AWS's SDK and runtime client still run. Source: their packages' Requires-Python."""
-_IDENTIFIER = re.compile(r"(python|nodejs|provided)(?:[.]?([\w.]+))?")
+_IDENTIFIER = re.compile(r"(python|nodejs|java|provided)(?:[.]?([\w.]+))?")
 _STARTS_S = 10
+_JARS = (
+    ("com/amazonaws", "aws-lambda-java-runtime-interface-client"),
+    ("com/amazonaws", "aws-lambda-java-core"),
+    ("com/amazonaws", "aws-lambda-java-serialization"),
+    ("software/amazon/awssdk", "annotations"),
+    ("software/amazon/awssdk", "utils-lite"),
+)
+REQUIRED_JARS = 3
+"""Older clients don't need the last two."""
 _PYTHONS = (
     ".pyenv/versions/{0}*/bin/python{0}",
     ".local/share/uv/python/cpython-{0}*/bin/python{0}",
@@ -41,14 +51,16 @@ _NODES = (
 class Runtime:
     """How a function is run. `warning` says where the machine's interpreter isn't the one that was asked for.
 
+    libraries   of Java: AWS's client and what it needs
     version   of Python: 3.12; prefix: the folder that the interpreter needs to see, where it's known
     """
 
-    kind: Literal["python", "node", "custom"]
+    kind: Literal["python", "node", "java", "custom"]
     executable: str = ""
     warning: str = ""
     version: str = ""
     prefix: str = ""
+    libraries: tuple[str, ...] = ()
 
 
 def runtime_version(identifier: str, region: str) -> tuple[str, str]:
@@ -99,10 +111,13 @@ class Runtimes:
 def _find(identifier: str, *, is_bound: bool) -> Runtime | str:
     found = _IDENTIFIER.fullmatch(identifier)
     if found is None:
-        return f"{identifier} can't be run by this node: it runs python3.x, nodejsNN.x and provided.al2023"
+        return f"{identifier} can't be run by this node: it runs python3.x, nodejsNN.x, javaN and provided.al2023"
     if found[1] == "provided":
         return Runtime("custom")
-    return _python(identifier, found[2] or "", is_bound) if found[1] == "python" else _node(identifier, found[2] or "")
+    version = found[2] or ""
+    if found[1] == "java":
+        return _java(identifier, version)
+    return _python(identifier, version, is_bound) if found[1] == "python" else _node(identifier, version)
 
 
 def _python(identifier: str, version: str, is_bound: bool) -> Runtime:
@@ -130,7 +145,43 @@ def _node(identifier: str, version: str) -> Runtime | str:
     return Runtime("node", executable, warning, here, str(Path(executable).resolve().parent.parent))
 
 
+def _java(identifier: str, version: str) -> Runtime | str:
+    executable = shutil.which("java")
+    if not executable:
+        return f"{identifier} needs Java, which isn't installed: install {_advice(identifier)}, start the node again"
+    jars = [_newest_jar(Path.home() / ".m2" / "repository" / group, name) for group, name in _JARS]
+    if not all(jars[:REQUIRED_JARS]):
+        return (
+            f"{identifier} needs AWS's runtime interface client in Maven's local repository. "
+            "Run: mvn dependency:get -Dartifact=com.amazonaws:aws-lambda-java-runtime-interface-client:2.8.7"
+        )
+    here = _java_major(executable)
+    is_same = here == version.partition(".")[0]
+    warning = "" if is_same else f"{identifier} isn't installed: it runs on java{here}"
+    prefix = str(Path(executable).resolve().parent.parent)
+    return Runtime("java", executable, warning, here, prefix, tuple(filter(None, jars)))
+
+
+def _newest_jar(folder: Path, name: str) -> str:
+    found = folder.glob(f"{name}/*/{name}-*.jar")
+    plain = [jar for jar in found if jar.name == f"{name}-{jar.parent.name}.jar"]
+    return str(max(plain, key=lambda jar: _numbers(jar.parent.name), default="")) if plain else ""
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", version)]
+
+
+@cache
+def _java_major(executable: str) -> str:
+    """`java -version` of 8 says 1.8."""
+    found = re.search(r'version "(?:1\.)?(\d+)', _told([executable, "-version"], is_error=True))
+    return found[1] if found else "?"
+
+
 def _advice(identifier: str) -> str:
+    if identifier.startswith("java"):
+        return f"a JDK {identifier.removeprefix('java').partition('.')[0]} (your system's packages, or Corretto)"
     if identifier.startswith("python"):
         version = identifier.removeprefix("python")
         return f"Python {version} (`uv python install {version}` or `pyenv install {version}`)"
@@ -162,8 +213,9 @@ def _found(name: str, patterns: tuple[str, ...], version: str) -> Iterator[str]:
         yield from map(str, sorted(Path.home().glob(pattern.format(version)), reverse=True))
 
 
-def _told(command: list[str]) -> str:
+def _told(command: list[str], *, is_error: bool = False) -> str:
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=_STARTS_S).stdout.strip()
+        told = subprocess.run(command, capture_output=True, text=True, timeout=_STARTS_S)
+        return (told.stderr if is_error else told.stdout).strip()
     except (OSError, subprocess.TimeoutExpired):
         return ""

@@ -39,6 +39,8 @@ SNAP_START = "snap-start"
 LIBRARIES = "libraries"
 LIBRARIES_S_MAX = 60.0
 NEVER_MS = 1 << 60
+JAVA_MAIN = "com.amazonaws.services.lambda.runtime.api.client.AWSLambda"
+JAVA_HEAP_PERCENT = 85
 EXEC_WRAPPER = "AWS_LAMBDA_EXEC_WRAPPER"
 HIDDEN_FROM_EXTENSIONS = (
     "AWS_EXECUTION_ENV", "AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME", "AWS_XRAY_CONTEXT_MISSING",
@@ -123,6 +125,8 @@ class Starter:
 
     def _runtime_dir(self, found: Runtime | str) -> str:
         """Where its own packages are. A copy for another Python was made with the template."""
+        if isinstance(found, Runtime) and found.kind == "java":
+            return packages.java_dir(found.libraries, str(self._work_dir))
         version = found.version if isinstance(found, Runtime) and found.kind == "python" else ""
         return self._copies.get(version) or packages.runtime_dir(str(self._work_dir))
 
@@ -233,8 +237,22 @@ class Starter:
             return []
         if found.kind == "node":
             return [*wrapper, found.executable, f"{runtime_dir}/{packages.NODE_CLIENT}"]
+        if found.kind == "java":
+            return [*wrapper, *self._java(spec, found)]
         opt_dir = packages.merged_layers(spec.layer_dirs, str(self._work_dir))
         return _find_bootstrap(spec.code_dir, opt_dir, is_sandboxed=is_sandboxed)
+
+    def _java(self, spec: FunctionSpec, found: Runtime) -> list[str]:
+        """Its client loads the function's classes itself, from /var/task, its lib folder and layers.
+
+        Source: https://docs.aws.amazon.com/lambda/latest/dg/java-customization.html
+        """
+        folder = (
+            "/var/runtime" if self.isolation == "sandbox" else packages.java_dir(found.libraries, str(self._work_dir))
+        )
+        heap_mb = spec.memory_mb * JAVA_HEAP_PERCENT // 100
+        options = [f"-Xmx{heap_mb}m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]
+        return [found.executable, *options, "-cp", f"{folder}/*", JAVA_MAIN, spec.handler]
 
     def retire(self, environment: Environment) -> None:
         """Give back what an ended environment was given."""
@@ -363,7 +381,7 @@ class Starter:
         )
         if own.version != OWN_PYTHON.removeprefix("python") and own.version not in self._copies:
             self._copies[own.version] = await asyncio.to_thread(packages.runtime_copy, own.executable, own.version)
-        runtime_dir = self._runtime_dir(own)
+        runtime_dir = self._runtime_dir(found if isinstance(found, Runtime) and found.kind == "java" else own)
         opt_dir = packages.merged_layers(spec.layer_dirs, str(self._work_dir))
         predicted = self._predicted(spec, _python_dirs(opt_dir, own.version), runtime_dir)
         prefixes = [own.prefix, found.prefix if isinstance(found, Runtime) else ""]
@@ -371,7 +389,8 @@ class Starter:
         if mounted and self.isolation != "sandbox":
             raise FileSystemUnavailable("file systems are mounted with --isolation sandbox only: on Linux, as root")
         shown = [f"{local_path}={folder}" for local_path, folder in mounted]
-        key = "; ".join(filter(None, [", ".join(predicted) or "interpreter", opt_dir, *prefixes, *shown]))
+        kind = "java" if isinstance(found, Runtime) and found.kind == "java" else "interpreter"
+        key = "; ".join(filter(None, [", ".join(predicted) or kind, opt_dir, *prefixes, *shown]))
         task = self._templates.get(key)
         if task is None or (task.done() and (task.cancelled() or task.exception() or not task.result().is_alive)):
             self._make_room()
