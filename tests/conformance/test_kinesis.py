@@ -2,12 +2,15 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import BotoCoreError, ClientError
 
 from penstock.protocol import cbor
 
@@ -154,3 +157,50 @@ def test_the_cbor_of_the_java_sdks_is_taken(node):
     [record] = call("GetRecords", ShardIterator=at["ShardIterator"])["Records"]
     assert record["Data"] == b"\x00\xff"
     assert abs(record["ApproximateArrivalTimestamp"].timestamp() - time.time()) < 60
+
+
+def test_acknowledged_records_survive_being_killed_while_shards_are_split(fresh_node):
+    node = fresh_node()
+    client = node.client("kinesis")
+    stream_of(client, "killed")
+    acknowledged = {key: [] for key in "abc"}
+
+    def produce(key):
+        own = node.client("kinesis")
+        for number in range(100_000):
+            records = [{"Data": b"%d" % (3 * number + index), "PartitionKey": key} for index in range(3)]
+            try:
+                own.put_records(StreamName="killed", Records=records)
+            except (BotoCoreError, ClientError):
+                return
+            acknowledged[key].append(number)
+
+    threads = [threading.Thread(target=produce, args=key) for key in acknowledged]
+    for thread in threads:
+        thread.start()
+    for at in (2**127, 2**126, 2**126 + 2**127):
+        shards = client.list_shards(StreamName="killed", ShardFilter={"Type": "AT_LATEST"})["Shards"]
+        ranges = {shard["ShardId"]: shard["HashKeyRange"] for shard in shards}
+        within = [
+            name for name, keys in ranges.items() if int(keys["StartingHashKey"]) + 1 < at < int(keys["EndingHashKey"])
+        ]
+        client.split_shard(StreamName="killed", ShardToSplit=within[0], NewStartingHashKey=str(at))
+        client.get_waiter("stream_exists").wait(StreamName="killed", WaiterConfig={"Delay": 1})
+    node.stop(signal.SIGKILL)
+    for thread in threads:
+        thread.join()
+    client = fresh_node(data=node.data).client("kinesis")
+    found = {key: [] for key in acknowledged}
+    for shard in client.list_shards(StreamName="killed")["Shards"]:  # parents are listed before their children
+        at = client.get_shard_iterator(StreamName="killed", ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON")[
+            "ShardIterator"
+        ]
+        while at:
+            answer = client.get_records(ShardIterator=at)
+            for record in answer["Records"]:
+                found[record["PartitionKey"]].append(int(record["Data"]))
+            at = answer.get("NextShardIterator") if answer["Records"] else None
+    for key, batches in acknowledged.items():
+        assert batches
+        assert found[key] == list(range(len(found[key])))
+        assert len(found[key]) >= 3 * len(batches)
