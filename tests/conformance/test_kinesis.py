@@ -204,3 +204,16 @@ def test_acknowledged_records_survive_being_killed_while_shards_are_split(fresh_
         assert batches
         assert found[key] == list(range(len(found[key])))
         assert len(found[key]) >= 3 * len(batches)
+
+
+def test_a_node_that_keeps_limits_throttles_a_shard_and_retries_get_through(fresh_node):
+    node = fresh_node("--limits", "aws")
+    client = node.client("kinesis")
+    stream_of(client, "bounded")
+    batch = [{"Data": b"x" * 2000, "PartitionKey": "k"} for _ in range(500)]
+    answers = [client.put_records(StreamName="bounded", Records=batch) for _ in range(3)]
+    failed = [one for answer in answers for one in answer["Records"] if "ErrorCode" in one]
+    assert {one["ErrorCode"] for one in failed} == {"ProvisionedThroughputExceededException"}
+    assert failed[0]["ErrorMessage"].startswith("Rate exceeded for shard shardId-000000000000 in stream bounded under")
+    assert sum(answer["FailedRecordCount"] for answer in answers) == len(failed)
+    node.client("kinesis", retries=10).put_record(StreamName="bounded", Data=b"x", PartitionKey="k")
