@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from penstock.engines.functions.ports import Throttled
@@ -151,3 +153,23 @@ async def test_a_mapping_that_asks_for_event_counts_is_told_of(world, pool):
         assert await sums(world, "InvokedEventCount") == {told_of: 1}
         assert await sums(world, "DeletedEventCount") == {told_of: 1}
         assert (await sums(world, "Invocations"))[(NAME,)] == 2
+
+
+async def test_provisioned_concurrency_is_told_with_what_spills_over(world, pool):
+    async with world.background:
+        await create_function(world, Publish=True)
+        await world.call("lambda", "PutFunctionConcurrency", FunctionName="f", ReservedConcurrentExecutions=10)
+        config = {"FunctionName": "f", "Qualifier": "1", "ProvisionedConcurrentExecutions": 2}
+        await world.call("lambda", "PutProvisionedConcurrencyConfig", **config)
+        await world.advance(1)
+        pool.handler = lambda spec, invocation: replace(outcome(), is_provisioned=True)
+        await invoke(world, Qualifier="1")
+        pool.handler = lambda spec, invocation: outcome()
+        await invoke(world, Qualifier="1")
+        await create_function(world, "g")
+        await invoke(world, FunctionName="g")
+        version = (NAME, ("Resource", "f:1"))
+        assert (await sums(world, "ProvisionedConcurrencyInvocations"))[version] == 1
+        assert (await sums(world, "ProvisionedConcurrencySpilloverInvocations"))[(NAME,)] == 1
+        assert await sums(world, "ProvisionedConcurrencyUtilization") == {version: 0.5}
+        assert (await told(world, "ClaimedAccountConcurrency"))[()].highest == 11

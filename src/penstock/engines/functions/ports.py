@@ -107,11 +107,15 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """Provisioned concurrency of one qualified ARN: environments on the way or ready, those ready, why no more came."""
+    """Provisioned concurrency of one qualified ARN: environments on the way or ready, those ready, why no more came.
+
+    busy   those ready that run something now
+    """
 
     allocated: int
     available: int
     failure: str = ""
+    busy: int = 0
 
 
 @dataclass(frozen=True, slots=True)

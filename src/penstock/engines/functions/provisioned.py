@@ -93,7 +93,8 @@ class Provisions:
         provision = self._by_arn.get(arn)
         if provision is None:
             return Allocation(0, 0)
-        return Allocation(provision.held + provision.starting, provision.held, provision.failure)
+        allocated = provision.held + provision.starting
+        return Allocation(allocated, provision.held, provision.failure, len(provision.busy))
 
     def take(self, arn: str, spec: FunctionSpec, is_current: Callable[[Environment], bool]) -> Environment | None:
         """An environment for one invocation; None where all are busy or there are none."""

@@ -17,7 +17,7 @@ from penstock.services.lambda_.operations.event_runner import EventRunner
 from penstock.services.lambda_.operations.kafka_source import send_to_topic
 from penstock.services.lambda_.operations.log_shipper import LogShipper
 from penstock.services.lambda_.operations.metering import meter_of
-from penstock.services.lambda_.operations.provisioned import keep_provisioned
+from penstock.services.lambda_.operations.provisioned import keep_provisioned, unreserved
 from penstock.services.lambda_.operations.role_credentials import RoleCredentials, role_principal
 from penstock.services.lambda_.operations.source_supervision import Supervision
 from penstock.services.lambda_.state import LATEST, Version
@@ -100,6 +100,7 @@ def _finish(tx: Transaction, scope: Scope, version: Version, failure: str, *, no
 async def write_usage(ctx: Context) -> None:
     """Keep the daily counters up to date, a second late at most while the node runs."""
     meter = meter_of(ctx.platform)
+    meter.allocated = lambda tx, scope: limits.CONCURRENCY.value - unreserved(tx, scope)
     try:
         while True:
             changed = meter.wakeup.changed

@@ -217,12 +217,13 @@ async def run_environment(
     if invocation.tenant_id:
         spec = replace(spec, id=f"{spec.id}#{invocation.tenant_id}")
     told = meter.metrics.running(scope, version, invocation.invoked_arn, is_reserved=reserved is not None)
+    provision = pool.allocation(invocation.invoked_arn)
     try:
         if reserved == 0:
             raise Throttled(RESERVED_REASON)
         with ctx.clock.busy(), told:
             outcome = await pool.invoke(spec, invocation)
-            told.on_outcome(outcome)
+            told.on_outcome(outcome, provision)
     except Throttled:
         meter.on_throttle(scope, version)
         told.on_throttle()

@@ -31,6 +31,7 @@ class Meter:
         self._rolled_ms = 0
         self.wakeup = Wakeup()
         self.metrics = metrics.Metrics(platform.clock, self.wakeup)
+        self.allocated: metrics.Allocated | None = None
         source_metrics_of(platform).listeners.append(self._on_source)
 
     def _on_source(self, metric: str, scope: Scope, id: str, function: str, value: float) -> None:
@@ -99,7 +100,7 @@ class Meter:
         def write(tx: Transaction) -> None:
             for (scope, day, name, architecture), more in counts.items():
                 state.add_usage(tx, scope, day, name, architecture, more)
-            metrics.write(tx, minutes)
+            metrics.write(tx, minutes, self.allocated)
             if is_time_to_roll:
                 roll(tx, now_s=now_ms // 1000)
 

@@ -5,9 +5,10 @@ all functions together.
 Source: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
-from penstock.engines.functions.ports import Outcome
+from penstock.engines.functions.ports import Allocation, Outcome
 from penstock.framework.wakeups import Wakeup
 from penstock.kernel.clock import Clock
 from penstock.kernel.scope import Scope
@@ -25,7 +26,16 @@ _MILLISECONDS = frozenset(
 )
 _BYTES = frozenset({"DurableExecutionStorageWrittenBytes"})
 # Levels, not counts: what functions come to together isn't the sum of what each comes to.
-_LEVELS = frozenset({"ConcurrentExecutions", "UnreservedConcurrentExecutions"})
+_LEVELS = frozenset(
+    {
+        "ConcurrentExecutions",
+        "UnreservedConcurrentExecutions",
+        "ProvisionedConcurrentExecutions",
+        "ProvisionedConcurrencyUtilization",
+    }
+)
+Allocated = Callable[[ReadTransaction, Scope], int]
+"""The account's concurrency that is reserved or provisioned."""
 
 
 class Subject(NamedTuple):
@@ -122,6 +132,16 @@ class Metrics:
             self._has_news = True
             self._wakeup.signal()
 
+    def on_provisioned(self, subject: Subject, provision: Allocation, *, is_spilled: bool) -> None:
+        """An invocation of what has provisioned concurrency, in it or beside it."""
+        if is_spilled:
+            self.count(subject, "ProvisionedConcurrencySpilloverInvocations")
+            return
+        self.count(subject, "ProvisionedConcurrencyInvocations")
+        asked, busy = subject._replace(executed=""), provision.busy + 1
+        self.count(asked, "ProvisionedConcurrentExecutions", busy)
+        self.count(asked, "ProvisionedConcurrencyUtilization", busy / provision.allocated)
+
     def _minute(self) -> int:
         now_ms = self._clock.now_ms()
         return (now_ms - now_ms % _MINUTE_MS) // 1000
@@ -202,8 +222,11 @@ class Run:
         if not self._is_reserved:
             tally.above[0].unreserved -= 1
 
-    def on_outcome(self, outcome: Outcome) -> None:
-        """The function ran, well or not; a throttled one was never among those that run."""
+    def on_outcome(self, outcome: Outcome, provision: Allocation) -> None:
+        """The function ran, well or not; a throttled one was never among those that run.
+
+        `provision`: what was held for it before it ran.
+        """
         tally, owner, minute_s = self._tally, self._metrics, self._minute_s
         owner.on_news()
         for level, running in self._levels:
@@ -217,24 +240,41 @@ class Run:
             tally.errors += is_error
         else:
             owner.add_outcome(tally.subject, minute_s, outcome.duration_ms, is_error=is_error)
-        if outcome.is_provisioned:
-            owner.count(tally.subject, "ProvisionedConcurrencyInvocations")
+        if provision.allocated:
+            owner.on_provisioned(tally.subject, provision, is_spilled=not outcome.is_provisioned)
 
     def on_throttle(self) -> None:
         self._metrics.count(self._tally.subject, "Throttles")
 
 
-def write(tx: Transaction, taken: Minutes) -> None:
-    told: dict[tuple[Scope, str, Dimensions, int], Statistics] = {}
+Told = dict[tuple[Scope, str, Dimensions, int], Statistics]
+
+
+def write(tx: Transaction, taken: Minutes, allocated: Allocated | None = None) -> None:
+    told: Told = {}
     for (subject, minute_s), values in taken.items():
         if subject.mapping and not _is_wanted(tx, subject):
             continue
         for name, statistics in values.items():
             for dimensions in _dimensions(subject, is_level=name in _LEVELS):
                 told.setdefault((subject.scope, name, dimensions, minute_s), Statistics()).merge(statistics)
+    if allocated is not None:
+        _add_claimed(tx, told, allocated)
     for (scope, name, dimensions, minute_s), statistics in told.items():
         unit = "Milliseconds" if name in _MILLISECONDS else "Bytes" if name in _BYTES else "Count"
         metrics.record(tx, scope, Series(NAMESPACE, name, dimensions, unit), minute_s, statistics)
+
+
+def _add_claimed(tx: ReadTransaction, told: Told, allocated: Allocated) -> None:
+    """ClaimedAccountConcurrency: what runs unreserved, and all that is kept for someone.
+
+    Source: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-concurrency.html#claimed-account-concurrency
+    """
+    for (scope, name, dimensions, minute_s), statistics in list(told.items()):
+        if name == "UnreservedConcurrentExecutions":
+            claimed = Statistics()
+            claimed.add(statistics.highest + allocated(tx, scope), statistics.count)
+            told[scope, "ClaimedAccountConcurrency", dimensions, minute_s] = claimed
 
 
 def _is_wanted(tx: ReadTransaction, subject: Subject) -> bool:
