@@ -73,6 +73,21 @@ async def test_an_update_returns_what_was_asked_for(dynamo, how, expected):
     assert (plain(answer["Attributes"]) if "Attributes" in answer else None) == expected
 
 
+async def test_what_is_removed_is_not_new(dynamo):
+    await dynamo.table()
+    await dynamo.put(p="a", s=1, v=1, l=[1, 2])
+    answer = await dynamo.update("SET w = :w REMOVE l[0], v", {"w": 1}, ReturnValues="UPDATED_NEW")
+    assert plain(answer["Attributes"]) == {"w": 1}
+    assert "Attributes" not in await dynamo.update("REMOVE w", ReturnValues="UPDATED_NEW")
+
+
+async def test_the_size_of_a_string_counts_as_java_does(dynamo):
+    await dynamo.table()
+    await dynamo.put(p="a", s=1, t="a\u00e9\U0001f600")
+    condition = {"ConditionExpression": "size(t) = :n", "ExpressionAttributeValues": {":n": typed(4)}}
+    await dynamo.call("DeleteItem", TableName="table", Key=item(p="a", s=1), **condition)
+
+
 @pytest.mark.parametrize(
     ("values", "text"),
     [

@@ -165,6 +165,23 @@ async def test_values(dynamo, value, text):
     assert await dynamo.invalid("PutItem", TableName="table", Item={**item(p="a", s=1), "x": value}) == text
 
 
+async def test_batches(dynamo):
+    await dynamo.table()
+    assert await dynamo.invalid("BatchGetItem", RequestItems={}) == (
+        "The requestItems parameter is required for BatchGetItem"
+    )
+    many = {"Keys": [item(p="a", s=n) for n in range(101)]}
+    assert await dynamo.invalid("BatchGetItem", RequestItems={"table": many}) == (
+        "1 validation error detected: Value at 'RequestItems.table.member.Keys' failed to satisfy constraint: Member "
+        "must have length less than or equal to 100"
+    )
+    for wrong in (item(p="a"), item(p=1, s=1)):
+        requests = {"table": [{"PutRequest": {"Item": item(p="a", s=1)}}, {"PutRequest": {"Item": wrong}}]}
+        text = await dynamo.invalid("BatchWriteItem", RequestItems=requests)
+        assert text == "The provided key element does not match the schema"
+    assert await dynamo.get(p="a", s=1) is None
+
+
 async def test_nesting_has_a_bound(dynamo):
     await dynamo.table()
     deep = typed("x")
@@ -209,6 +226,12 @@ def index(*keys, name="index", projection=None):
         (
             {"AttributeDefinitions": TYPES, "GlobalSecondaryIndexes": [index(HASH)]},
             WRONG + "Some AttributeDefinitions are not used. AttributeDefinitions: [p, s, g], keys used: [p, s]",
+        ),
+        (
+            {"KeySchema": [HASH, RANGE, {"AttributeName": "g", "KeyType": "RANGE"}]},
+            "1 validation error detected: Value '[KeySchemaElement(attributeName=p, keyType=HASH), "
+            "KeySchemaElement(attributeName=s, keyType=RANGE), KeySchemaElement(attributeName=g, keyType=RANGE)]' at "
+            "'keySchema' failed to satisfy constraint: Member must have length less than or equal to 2",
         ),
         ({"KeySchema": [RANGE, HASH]}, "Invalid KeySchema: The first KeySchemaElement is not a HASH key type"),
         ({"GlobalSecondaryIndexes": []}, WRONG + "List of GlobalSecondaryIndexes is empty"),

@@ -200,7 +200,10 @@ async def test_an_index_may_have_several_attributes_in_its_key(dynamo):
     )
     await dynamo.call("UpdateTable", TableName="table", GlobalSecondaryIndexUpdates=[{"Delete": {"IndexName": "wide"}}])
     wide = {"IndexName": "wide", "KeySchema": schema, "Projection": {"ProjectionType": "ALL"}}
-    types = [{"AttributeName": name, "AttributeType": kind} for name, kind in (("g", "S"), ("h", "S"), ("n", "N"))]
+    types = [
+        {"AttributeName": name, "AttributeType": kind}
+        for name, kind in (("g", "S"), ("h", "S"), ("n", "N"), ("s", "N"))
+    ]
     await dynamo.call(
         "UpdateTable", TableName="table", AttributeDefinitions=types, GlobalSecondaryIndexUpdates=[{"Create": wide}]
     )

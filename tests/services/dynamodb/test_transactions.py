@@ -58,9 +58,39 @@ async def test_a_token_makes_a_transaction_happen_once(dynamo):
     assert (await dynamo.get(p="a", s=1))["v"] == 2
 
 
+async def test_a_repeated_transaction_costs_reads(dynamo):
+    await dynamo.table()
+    members = {"TransactItems": [put(p="a", s=1, t="x" * 1500)], "ClientRequestToken": "t"}
+    first = await dynamo.call("TransactWriteItems", **members, ReturnConsumedCapacity="TOTAL")
+    again = await dynamo.call("TransactWriteItems", **members, ReturnConsumedCapacity="TOTAL")
+    assert first["ConsumedCapacity"] == [{"TableName": "table", "CapacityUnits": 4.0, "WriteCapacityUnits": 4.0}]
+    assert again["ConsumedCapacity"] == [{"TableName": "table", "CapacityUnits": 2.0, "ReadCapacityUnits": 2.0}]
+
+
+async def test_a_projection_that_finds_nothing_gives_no_item(dynamo):
+    await dynamo.table()
+    await dynamo.put(p="a", s=1, v=1)
+    get = {"TableName": "table", "Key": item(p="a", s=1), "ProjectionExpression": "nothing"}
+    assert (await dynamo.call("TransactGetItems", TransactItems=[{"Get": get}]))["Responses"] == [{}]
+    code, text = await dynamo.refused("TransactGetItems", TransactItems=[{"Get": {**get, "Key": item(p="a")}}])
+    assert (code, text[-17:]) == ("TransactionCanceledException", "[ValidationError]")
+
+
 @pytest.mark.parametrize(
     ("items", "code", "text"),
     [
+        (
+            [put(p="b", s=1), put(p="", s=1)],
+            "ValidationException",
+            "One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an "
+            "empty string value. Key: p",
+        ),
+        (
+            [put(p="b", s=1), put(p="x" * 3000, s=1), put(p=1, s=1)],
+            "TransactionCanceledException",
+            "Transaction cancelled, please refer cancellation reasons for specific reasons [None, ValidationError, "
+            "ValidationError]",
+        ),
         (
             [put(p="a", s=1), put(p="a", s=1)],
             "ValidationException",

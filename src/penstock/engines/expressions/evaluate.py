@@ -70,7 +70,8 @@ def _operand(argument: Any, item: Mapping[str, Any]) -> Value | None:
 def _size(value: Value) -> int | None:
     kind, content = kind_of(value), next(iter(value.values()))
     if kind == "S":
-        return len(content.encode())
+        # DynamoDB counts as Java does: what lies beyond the basic plane counts twice.
+        return len(content) if content.isascii() else len(content.encode("utf-16-le")) // 2
     return len(content) if kind in ("B", "M", "L", *_SETS) else None
 
 

@@ -101,7 +101,7 @@ class _Parser:
         }
         word = self._peek()[1].upper()
         if word not in starts:
-            raise _malformed("Expected expression" if not self._tokens else f"Unexpected keyword {word}")
+            raise _malformed("Expected data manipulation")
         self._at += 1
         found = starts[word]()
         if self._at < len(self._tokens):
@@ -189,7 +189,7 @@ class _Parser:
         self._expect_word("INTO")
         table = self._identifier()
         if not self._accept_word("VALUE"):
-            self._expect_word("VALUES")
+            raise _malformed("Unexpected keyword")
         value = self._value(0)
         if "M" not in value:
             raise BadExpression("Unsupported operation: inserting a value that isn't a tuple")

@@ -60,9 +60,16 @@ def wrong_index_key_type(name: str, expected: str, actual: str, index: str) -> S
     return wrong(f"Type mismatch for Index Key {name} Expected: {expected} Actual: {actual} IndexName: {index}")
 
 
+class EmptyKey(ServiceError):
+    """A key without content: refused before anything else is looked at, in transactions too."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("ValidationException", text)
+
+
 def empty_key(name: str, kind: str) -> ServiceError:
     value = "string" if kind == "S" else "binary"
-    return invalid(
+    return EmptyKey(
         "One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty "
         f"{value} value. Key: {name}"
     )
@@ -73,7 +80,7 @@ def empty_index_key(name: str, kind: str, index: str, *, is_update: bool = False
     told = "A value specified for a secondary index key is not supported."
     if is_update:
         told = "The update expression attempted to update a secondary index key to a value that is not supported."
-    return invalid(
+    return EmptyKey(
         f"One or more parameter values are not valid. {told} The "
         f"AttributeValue for a key attribute cannot contain an empty {value} value. IndexName: {index}, "
         f"IndexKey: {name}"
@@ -169,6 +176,30 @@ def above(member: str, value: int, most: int) -> ServiceError:
     return invalid(
         f"1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: Member must "
         f"have value less than or equal to {most}"
+    )
+
+
+def too_many_keys(table: str) -> ServiceError:
+    return invalid(
+        f"1 validation error detected: Value at 'RequestItems.{table}.member.Keys' failed to satisfy constraint: "
+        f"Member must have length less than or equal to {limits.GET_BATCH_MAX.value}"
+    )
+
+
+def too_many_key_elements(elements: Sequence[Mapping[str, Any]]) -> ServiceError:
+    shown = ", ".join(
+        f"KeySchemaElement(attributeName={one['AttributeName']}, keyType={one['KeyType']})" for one in elements
+    )
+    return invalid(
+        f"1 validation error detected: Value '[{shown}]' at 'keySchema' failed to satisfy constraint: Member must have "
+        "length less than or equal to 2"
+    )
+
+
+def undefined_keys(missing: Sequence[str], types: Mapping[str, str]) -> ServiceError:
+    return wrong(
+        "Some index key attributes are not defined in AttributeDefinitions. "
+        f"Keys: [{', '.join(missing)}], AttributeDefinitions: [{', '.join(types)}]"
     )
 
 

@@ -62,9 +62,14 @@ def check_key_values(schema: Schema, item: Mapping[str, Any]) -> None:
             raise messages.range_key_too_long()
 
 
+def named_in_order(table: Table) -> list[Index]:
+    """The indexes by name: of several that refuse a value, the first is told."""
+    return sorted(table.indexes, key=lambda index: index.name) if len(table.indexes) > 1 else table.indexes
+
+
 def check_index_keys(table: Table, item: Mapping[str, Any]) -> None:
     own = table.schema.names
-    for index in table.indexes:
+    for index in named_in_order(table):
         for name in index.schema.names:
             value = item.get(name)
             if value is None or name in own:

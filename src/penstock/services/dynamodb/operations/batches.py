@@ -34,6 +34,7 @@ class _Writes:
 async def batch_write_item(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     """All that isn't throttled is written in one transaction."""
     given: Mapping[str, Sequence[Members]] = req["RequestItems"]
+    _check_requests("BatchWriteItem", given)
     if sum(map(len, given.values())) > limits.WRITE_BATCH_MAX.value:
         raise messages.invalid("Too many items requested for the BatchWriteItem call")
     tables = {shown: _writes(ctx, shown, requests) for shown, requests in given.items()}
@@ -71,6 +72,11 @@ async def batch_write_item(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     return answer | _shown_costs(req, costs)
 
 
+def _check_requests(operation: str, given: Mapping[str, Any]) -> None:
+    if not given:
+        raise messages.invalid(f"The requestItems parameter is required for {operation}")
+
+
 def _writes(ctx: Context, shown: str, requests: Sequence[Members]) -> _Writes:
     scope, name = table_of(ctx, shown)
     pairs: list[tuple[Members, Write]] = []
@@ -89,6 +95,9 @@ def _check_writes(table: Table, wanted: _Writes) -> None:
     keys = set()
     for _, write in wanted.pairs:
         if write.is_whole:
+            types = table.types
+            if any(name not in write.given or types[name] not in write.given[name] for name in table.schema.names):
+                raise messages.key_mismatch()
             rules.check_item(table, write.given)
             key = write.given
         else:
@@ -109,6 +118,10 @@ def _is_throttled(ctx: Context, table: Table, *, is_read: bool) -> bool:
 @operation
 async def batch_get_item(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     given: Mapping[str, Members] = req["RequestItems"]
+    _check_requests("BatchGetItem", given)
+    for shown, one in given.items():
+        if len(one["Keys"]) > limits.GET_BATCH_MAX.value:
+            raise messages.too_many_keys(shown)
     if sum(len(one["Keys"]) for one in given.values()) > limits.GET_BATCH_MAX.value:
         raise messages.invalid("Too many items requested for the BatchGetItem call")
     tables = {shown: _reads(ctx, shown, one) for shown, one in given.items()}

@@ -158,13 +158,14 @@ def _updated(table: Table, key: Item, old: Item | None, update: Update | None) -
         if value is not None and len(path.steps) - 1 + depth_of(value) > DEPTH_MAX:
             raise messages.too_deep()
     if table.indexes:
-        _check_index_update(table, update, new)
+        _check_index_update(table, update, old or {}, new)
     return new
 
 
-def _check_index_update(table: Table, update: Update, new: Item) -> None:
+def _check_index_update(table: Table, update: Update, old: Item, new: Item) -> None:
+    """Of the attributes that change: what was wrong before there was an index may stay."""
     written = {path.steps[0] for path, _ in [*update.sets, *update.adds]}
-    for index in table.indexes:
+    for index in rules.named_in_order(table):
         for name in index.schema.names:
             if name in written and name in new and table.types[name] not in new[name]:
                 raise messages.invalid(
@@ -172,7 +173,8 @@ def _check_index_update(table: Table, update: Update, new: Item) -> None:
                 )
             if name in written and name in new and new[name] in ({"S": ""}, {"B": b""}):
                 raise messages.empty_index_key(name, table.types[name], index.name, is_update=True)
-    rules.check_index_keys(table, new)
+    changed = {name: value for name, value in new.items() if old.get(name) != value}
+    rules.check_index_keys(table, changed)
 
 
 def _condition(req: Members) -> Call | None:
@@ -219,7 +221,10 @@ def returned(how: str | None, outcome: Outcome, update: Update | None) -> Item |
     source = outcome.old if how in ("ALL_OLD", "UPDATED_OLD") else outcome.new
     if source is None or how in ("ALL_OLD", "ALL_NEW"):
         return source
-    return project(source, update.paths) if update is not None else None
+    if update is None:
+        return None
+    gone = update.removes if how == "UPDATED_NEW" else ()
+    return project(source, [path for path in update.paths if path not in gone])
 
 
 async def carry_out(ctx: Context, write: Write) -> tuple[Outcome, Cost]:

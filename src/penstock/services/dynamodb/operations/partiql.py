@@ -353,13 +353,13 @@ async def execute_transaction(ctx: Context, req: dict[str, Any]) -> dict[str, An
 
     steps = await ctx.store.read(prepare)
     digest = transactions.digest_of(given) if token else ""
-    outcomes = await transactions.write_all(ctx, [write for write, _ in steps], token=token, digest=digest)
+    outcomes, is_repeated = await transactions.write_all(ctx, [write for write, _ in steps], token=token, digest=digest)
     responses = []
     for (_, returned), (outcome, cost) in zip(steps, outcomes, strict=True):
         item = returned.of(outcome)
         responses.append({"Item": item} if item else {})
         costs.setdefault(outcome.table.name, (outcome.table, Cost()))[1].add(cost, transactions.FACTOR)
-    return {"Responses": responses} | transactions.shown_costs(req, costs, "Write")
+    return {"Responses": responses} | transactions.shown_costs(req, costs, "Read" if is_repeated else "Write")
 
 
 def _get(tx: ReadTransaction, ctx: Context, select: Select) -> tuple[Table, Item | None, int]:

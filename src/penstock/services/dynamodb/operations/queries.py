@@ -288,12 +288,8 @@ def _check_start(table: Table, index: Index | None, request: Request, wanted: Ke
     start = request.start
     assert start is not None
     names = dict.fromkeys([*table.schema.names, *(index.schema.names if index is not None else ())])
-    if index is None and len(start) != len(names):
-        if wanted is None:
-            raise messages.invalid(
-                "The provided starting key is invalid: The provided key element does not match the schema"
-            )
-        raise messages.invalid("Exclusive Start Key must have same size as table's key schema")
+    if wanted is not None and start.keys() != names.keys():
+        raise messages.invalid("The provided starting key is invalid")
     if len(start) != len(names) or any(name not in start or table.types[name] not in start[name] for name in names):
         told = "" if index is not None else ": The provided key element does not match the schema"
         raise messages.invalid(f"The provided starting key is invalid{told}")

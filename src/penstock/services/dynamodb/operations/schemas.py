@@ -36,7 +36,7 @@ def schema_of(elements: Sequence[Members], *, parts_max: int = 1) -> Schema:
     ranges = [name for name, kind in zip(names, kinds, strict=True) if kind == "RANGE"]
     if parts_max == 1:
         if len(kinds) > 2:
-            raise messages.wrong("Too many KeySchemaElements; the limit is 2: one HASH and one RANGE")
+            raise messages.too_many_key_elements(elements)
         if len(kinds) == 2 and kinds[1] != "RANGE":
             raise messages.invalid("Invalid KeySchema: The second KeySchemaElement is not a RANGE key type")
         if len(kinds) == 2 and names[0] == names[1]:
@@ -53,10 +53,7 @@ def check_definitions(table: Schema, indexes: Sequence[Index], types: Mapping[st
     used = dict.fromkeys([*table.names, *(name for index in indexes for name in index.schema.names)])
     missing = [name for name in used if name not in types]
     if missing:
-        raise messages.wrong(
-            "Some index key attributes are not defined in AttributeDefinitions. "
-            f"Keys: [{', '.join(missing)}], AttributeDefinitions: [{', '.join(types)}]"
-        )
+        raise messages.undefined_keys(missing, types)
     if len(used) != len(types):
         if indexes:
             raise messages.wrong(

@@ -161,6 +161,9 @@ def _new_index(ctx: Context, table: Table, req: Members, given: Members) -> Inde
     for name, kind in types.items():
         if table.types.get(name, kind) != kind:
             raise messages.wrong(f"AttributeDefinitions change the type of a key attribute: {name}")
+    missing = [name for name in index.schema.names if name not in types]
+    if missing:
+        raise messages.undefined_keys(missing, types)
     table.types |= {name: kind for name, kind in types.items() if name in index.schema.names}
     schemas.check_definitions(table.schema, [*table.indexes, index], {**types, **table.types})
     if sum(not one.is_local for one in table.indexes) >= limits.INDEXES_GLOBAL_MAX.value:

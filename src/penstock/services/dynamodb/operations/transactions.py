@@ -40,7 +40,7 @@ async def transact_write_items(ctx: Context, req: dict[str, Any]) -> dict[str, A
     shown_names = [next(iter(one.values()))["TableName"] for one in req["TransactItems"]]
     token = req.get("ClientRequestToken")
     told = digest_of([req["TransactItems"], req.get("ReturnConsumedCapacity")]) if token else ""
-    outcomes = await write_all(ctx, writes, token=token, digest=told)
+    outcomes, is_repeated = await write_all(ctx, writes, token=token, digest=told)
     costs: Costs = {}
     metrics: dict[str, list[Any]] = {}
     for shown, (outcome, cost) in zip(shown_names, outcomes, strict=True):
@@ -49,7 +49,7 @@ async def transact_write_items(ctx: Context, req: dict[str, Any]) -> dict[str, A
         collection = collection_metrics(outcome)
         if collection is not None:
             metrics.setdefault(shown, []).append(collection)
-    answer = shown_costs(req, costs, "Write")
+    answer = shown_costs(req, costs, "Read" if is_repeated else "Write")
     if req.get("ReturnItemCollectionMetrics") == "SIZE" and metrics:
         answer["ItemCollectionMetrics"] = metrics
     return answer
@@ -70,11 +70,14 @@ def _write_of(ctx: Context, one: Members) -> Write:
 
 async def write_all(
     ctx: Context, writes: Sequence[Write], *, token: str | None, digest: str
-) -> list[tuple[Outcome, Cost]]:
-    """Carry all out, or none. Raises TransactionCanceledException with a reason for each."""
+) -> tuple[list[tuple[Outcome, Cost]], bool]:
+    """Carry all out, or none; what each came to, and whether that was done before.
+
+    Raises TransactionCanceledException with a reason for each.
+    """
     now_ms = ctx.clock.now_ms()
 
-    def run(tx: Transaction) -> list[tuple[Outcome, Cost]]:
+    def run(tx: Transaction) -> tuple[list[tuple[Outcome, Cost]], bool]:
         is_repeated = token is not None and _is_repeated(tx, ctx, token, digest, now_ms)
         _check_targets(tx, writes)
         outcomes = decided(lambda write: _decide(ctx, tx, write, is_repeated=is_repeated), writes)
@@ -82,18 +85,19 @@ async def write_all(
         if size > limits.TRANSACTION_BYTES_MAX.value:
             raise messages.invalid("The aggregate size of items in the transaction exceeds the maximum of 4 MB")
         if is_repeated:
-            return [(one, Cost(rules.read_units(one.stored.size, is_consistent=True))) for one in outcomes]
+            return [(one, Cost(rules.read_units(one.stored.size, is_consistent=True))) for one in outcomes], True
         if token is not None:
             tx.put(_token_key(ctx, token), orjson.dumps([digest, now_ms]))
-        return [
+        done = [
             (outcome, write.carry_out(tx, outcome, now_ms=now_ms))
             for write, outcome in zip(writes, outcomes, strict=True)
         ]
+        return done, False
 
-    outcomes = await ctx.store.transact(run)
+    outcomes, is_repeated = await ctx.store.transact(run)
     for outcome, cost in outcomes:
-        throughput.use(ctx, outcome.table, write=cost)
-    return outcomes
+        throughput.use(ctx, outcome.table, **{"read" if is_repeated else "write": cost})
+    return outcomes, is_repeated
 
 
 def _decide(ctx: Context, tx: ReadTransaction, write: Write, *, is_repeated: bool) -> Outcome:
@@ -112,7 +116,7 @@ def decided(decide: Callable[[Any], Any], asked: Sequence[Any]) -> list[Any]:
         try:
             outcomes.append(decide(one))
         except ServiceError as error:
-            if error.code not in _CODES:
+            if error.code not in _CODES or isinstance(error, messages.EmptyKey):
                 raise
             reasons.append({"Code": _CODES[error.code], "Message": error.message, **error.fields})
         else:
@@ -179,7 +183,7 @@ async def transact_get_items(ctx: Context, req: dict[str, Any]) -> dict[str, Any
         costs.setdefault(one["Get"]["TableName"], (table, Cost()))[1].add(cost, FACTOR)
     for table, cost in costs.values():
         throughput.use(ctx, table, read=cost)
-    responses = [{"Item": item} if item is not None else {} for _, item, _ in found]
+    responses = [{"Item": item} if item else {} for _, item, _ in found]
     return {"Responses": responses} | shown_costs(req, costs, "Read")
 
 
