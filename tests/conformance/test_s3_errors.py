@@ -137,3 +137,9 @@ def test_headers_of_the_answer_are_what_the_query_says(call):
 def test_an_expiry_that_is_no_date_comes_back_as_it_came(call):
     call("PUT", "/errors/stale", {"expires": "tomorrow"}, b"x")
     assert call("GET", "/errors/stale").headers["expires"] == "tomorrow"
+
+
+def test_a_restore_is_accepted_and_a_second_one_prolongs_it(call):
+    call("PUT", "/errors/cold", {"x-amz-storage-class": "GLACIER"}, b"x")
+    wanted = b"<RestoreRequest><Days>1</Days></RestoreRequest>"
+    assert [call("POST", "/errors/cold?restore", {}, wanted).status for _ in range(2)] == [202, 200]

@@ -15,6 +15,9 @@ from penstock.protocol.errors import declared_error, status_of
 from penstock.protocol.messages import HttpRequest, HttpResponse
 from penstock.protocol.xml_values import MalformedXml, escape
 
+STATUS_MEMBER = "@status"
+"""By which an operation whose model has no member for it says what the status is."""
+
 DOCUMENT_BYTES_MAX = 2 * MIB
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 _PROLOGUE = '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -74,7 +77,9 @@ class RestXmlCodec:
             return HttpResponse(operation.status, headers)
         binding = rest.binding_of(output)
         rest.render_headers(binding, result, headers)
-        status = 206 if result.get("ContentRange") and operation.method in ("GET", "HEAD") else operation.status
+        status = int(result.get(STATUS_MEMBER) or operation.status)
+        if result.get("ContentRange") and operation.method in ("GET", "HEAD"):
+            status = 206
         body = _render_body(operation, output, binding, result, headers)
         if operation.method == "HEAD" and "ContentType" in output.members and not result.get("ContentType"):
             headers.append(("Content-Type", "binary/octet-stream"))

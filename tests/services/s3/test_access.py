@@ -175,3 +175,13 @@ def test_a_batch_is_judged_key_by_key(guarded):
     assert asks(guarded, OTHER, "DeleteObjects", Delete=theirs) == "AccessDenied"
     assert asks(guarded, OTHER, "DeleteObjects", Delete={"Objects": [{"Key": "mine/a"}, {"Key": "mine/b"}]}) == "ok"
     assert [entry["Key"] for entry in guarded("ListObjectsV2")["Contents"]] == ["theirs"]
+
+
+def test_who_may_not_list_a_bucket_is_not_told_what_it_lacks(guarded):
+    guarded("PutBucketPolicy", Policy=policy("*"))
+    for who in (None, OTHER):
+        assert asks(guarded, who, "GetObject", Key="none") == "AccessDenied"
+        assert asks(guarded, who, "HeadObject", Key="none") == "AccessDenied"
+    assert asks(guarded, OWNER, "GetObject", Key="none") == "NoSuchKey"
+    guarded("PutBucketAcl", ACL="public-read")
+    assert asks(guarded, None, "GetObject", Key="none") == "NoSuchKey"

@@ -9,12 +9,15 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl
 
+from penstock.engines.policy.evaluate import Request, evaluate
+from penstock.framework.authorization import read_policies
 from penstock.framework.context import Context
 from penstock.framework.service import Access, Members, Permission
-from penstock.services.s3 import state
+from penstock.kernel.errors import ServiceError
+from penstock.services.s3 import messages, state
 from penstock.services.s3.operations import acls
 from penstock.services.s3.operations.acls import Grant
-from penstock.services.s3.operations.copies import source_of
+from penstock.services.s3.operations.finding import source_of
 from penstock.services.s3.operations.policies import is_public, statements_of
 from penstock.services.s3.state import Bucket, Version
 from penstock.storage.transactions import ReadTransaction
@@ -305,6 +308,22 @@ def _allowed_by_acls(
             if gives(of_object, permission, version.owner or bucket.account_id):
                 actions += names
     return actions
+
+
+async def as_told(ctx: Context, req: Members, error: ServiceError) -> ServiceError:
+    """What a reader hears of a key that isn't there: who may not list the bucket isn't told so.
+
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+    """
+    if ctx.platform.auth != "enforce" or error.code != "NoSuchKey" or ctx.principal.kind == "service":
+        return error
+    listing = {"Bucket": req["Bucket"]}
+    policy, owned_by = await ctx.store.read(
+        lambda tx: (resource_policy(tx, ctx, "ListObjectsV2", listing), owner(tx, ctx, "ListObjectsV2", listing))
+    )
+    policies = await read_policies(ctx, resource=policy)
+    request = Request(ctx.principal, "s3:ListBucket", _bucket(ctx, listing), owned_by or ctx.scope.account_id)
+    return error if evaluate(request, policies).allowed else messages.access_denied()
 
 
 def owner(tx: ReadTransaction, ctx: Context, operation: str, req: Members) -> str | None:

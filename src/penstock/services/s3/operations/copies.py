@@ -1,7 +1,6 @@
 """Objects made from other objects, in the store, without passing through the caller."""
 
 from typing import Any
-from urllib.parse import parse_qs, unquote
 
 from penstock.engines.checksums import DEFAULT_ALGORITHM
 from penstock.framework.context import Context
@@ -11,7 +10,7 @@ from penstock.services.s3 import limits, messages, rules
 from penstock.services.s3.operations import bodies, encryption
 from penstock.services.s3.operations.bodies import Received
 from penstock.services.s3.operations.encryption import Sealing
-from penstock.services.s3.operations.finding import find
+from penstock.services.s3.operations.finding import find, source_of
 from penstock.services.s3.operations.objects import commit, described, place, set_content, written_members
 from penstock.services.s3.state import Bucket, Content, Version
 from penstock.storage.transactions import ReadTransaction, Transaction
@@ -76,20 +75,6 @@ async def read_source(ctx: Context, req: dict[str, Any]) -> tuple[Bucket, Versio
     bucket, version, data = await ctx.store.read(read)
     encryption.check_reader(version, req, "CopySource")
     return bucket, version, data
-
-
-def source_of(req: dict[str, Any]) -> dict[str, Any]:
-    """`bucket/key?versionId=..`, percent-encoded, or the members as boto3 takes them."""
-    source = req["CopySource"]
-    if isinstance(source, dict):
-        return source
-    path, _, query = source.partition("?versionId=")
-    bucket, _, key = unquote(path).removeprefix("/").partition("/")
-    if not bucket or not key:
-        text = "Invalid copy source object key" if bucket else "Invalid copy source bucket name"
-        raise messages.invalid_argument(text, "x-amz-copy-source", source)
-    version_id = parse_qs(f"versionId={query}").get("versionId")
-    return {"Bucket": bucket, "Key": key, **({"VersionId": version_id[0]} if version_id else {})}
 
 
 def _inherit(version: Version, source: Version, source_bucket: Bucket, req: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
-"""The version that a request names."""
+"""The version that a request names, or the source that it copies from."""
 
 from typing import Any
+from urllib.parse import parse_qs, unquote
 
 from penstock.services.s3 import messages, rules, state
 from penstock.services.s3.state import Bucket, Version
@@ -19,3 +20,17 @@ def find(tx: ReadTransaction, req: dict[str, Any]) -> tuple[Bucket, Version]:
         headers = rules.marker_headers(version)
         raise messages.marker_not_allowed(headers) if version_id else messages.no_such_key(req["Key"], headers)
     return bucket, version
+
+
+def source_of(req: dict[str, Any]) -> dict[str, Any]:
+    """`bucket/key?versionId=..`, percent-encoded, or the members as boto3 takes them."""
+    source = req["CopySource"]
+    if isinstance(source, dict):
+        return source
+    path, _, query = source.partition("?versionId=")
+    bucket, _, key = unquote(path).removeprefix("/").partition("/")
+    if not bucket or not key:
+        text = "Invalid copy source object key" if bucket else "Invalid copy source bucket name"
+        raise messages.invalid_argument(text, "x-amz-copy-source", source)
+    version_id = parse_qs(f"versionId={query}").get("versionId")
+    return {"Bucket": bucket, "Key": key, **({"VersionId": version_id[0]} if version_id else {})}

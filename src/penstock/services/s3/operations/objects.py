@@ -8,7 +8,7 @@ from penstock.framework.context import Context
 from penstock.framework.service import operation
 from penstock.kernel.errors import ServiceError
 from penstock.services.s3 import events, messages, rules, state
-from penstock.services.s3.operations import acls, bodies, encryption, expiry, locks, replication
+from penstock.services.s3.operations import access, acls, bodies, encryption, expiry, locks, replication
 from penstock.services.s3.operations.encryption import Sealing
 from penstock.services.s3.operations.finding import find
 from penstock.services.s3.state import Bucket, Content, Version
@@ -127,7 +127,10 @@ async def get_object(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
         data = bodies.read_data(tx, version) if version.data_id else b""
         return bucket, version, data, expiry.expiration_of(tx, bucket, version)
 
-    bucket, version, data, expiration = await ctx.store.read(read)
+    try:
+        bucket, version, data, expiration = await ctx.store.read(read)
+    except ServiceError as error:
+        raise await access.as_told(ctx, req, error) from None
     answer, offset, length = _answer(bucket, version, req, now_ms)
     body = bodies.give(ctx, version, data, offset, length)
     answer["Body"] = await encryption.unsealed(ctx, version, body, req, offset=offset)
@@ -143,10 +146,11 @@ async def head_object(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
 
     try:
         bucket, version, expiration = await ctx.store.read(read)
-    except ServiceError as error:
+    except ServiceError as found:
+        error = await access.as_told(ctx, req, found)
         if error.status == 404:
             raise messages.not_found(error.fields.get("headers")) from None
-        raise
+        raise error from None
     encryption.check_reader(version, req)
     return _answer(bucket, version, req, ctx.clock.now_ms())[0] | expiration
 

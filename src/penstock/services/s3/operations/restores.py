@@ -19,7 +19,7 @@ _TIERS = ("Standard", "Bulk", "Expedited")
 
 @operation
 async def restore_object(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    """Raises InvalidObjectState (403) for an object that isn't archived."""
+    """202 the first time, 200 for what is prolonged. Raises InvalidObjectState (403) for what isn't archived."""
     asked = req.get("RestoreRequest")
     if asked is None:
         raise messages.malformed_xml()
@@ -33,7 +33,7 @@ async def restore_object(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
         raise messages.invalid_argument("restoration days should be at least 1", "Days", str(days))
     now_ms = ctx.clock.now_ms()
 
-    def restore(tx: Transaction) -> None:
+    def restore(tx: Transaction) -> int:
         bucket, version = find(tx, req)
         storage_class = version.headers.get("StorageClass", "STANDARD")
         if storage_class not in rules.ARCHIVED:
@@ -42,6 +42,7 @@ async def restore_object(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
             )
         if storage_class == "DEEP_ARCHIVE" and tier == "Expedited":
             raise messages.invalid_argument("Expedited retrieval isn't available for DEEP_ARCHIVE", "Tier", tier)
+        status = 200 if version.restored_until_ms > now_ms else 202
         version.restored_until_ms = expiry.due_after(now_ms, int(days))
         state.rewrite(tx, bucket.name, version)
         events.notify(tx, ctx, bucket, "ObjectRestore:Post", version, now_ms)
@@ -49,9 +50,9 @@ async def restore_object(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
         named: dict[str, object] = {"bucket": bucket.name, "key": version.key, "version": version.version_id}
         id = f"{bucket.name}/{version.key}/{version.version_id}"
         outbox.add(tx, LAPSE, named, due_ms=version.restored_until_ms, id=id)
+        return status
 
-    await ctx.store.transact(restore)
-    return {}
+    return {"@status": await ctx.store.transact(restore)}
 
 
 async def lapse(ctx: Context, payload: dict[str, Any]) -> None:
