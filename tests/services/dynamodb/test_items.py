@@ -201,3 +201,13 @@ async def test_provisioned_units_are_held_to_where_limits_are_those_of_aws(dynam
     assert await dynamo.get(p="a", s=299) is not None
     await dynamo.world.advance(2)
     await dynamo.put(p="a", s=1)
+
+
+async def test_the_most_on_demand_is_held_to_where_limits_are_those_of_aws(dynamo):
+    await dynamo.table(OnDemandThroughput={"MaxReadRequestUnits": -1, "MaxWriteRequestUnits": 1})
+    dynamo.world.platform.limits = "aws"
+    for n in range(300):
+        await dynamo.put(p="a", s=n)
+    code, _ = await dynamo.refused("PutItem", TableName="table", Item=item(p="a", s=1))
+    assert code == "ThrottlingException"
+    assert await dynamo.get(p="a", s=1) is not None

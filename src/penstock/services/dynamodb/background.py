@@ -41,10 +41,10 @@ async def clear(ctx: Context, intent: Intent) -> None:
     prefix = tuple(parts)
 
     def some(tx: Transaction) -> bool:
-        found = list(tx.range(prefix, limit=limits.TRIM_AT_ONCE))
+        found = list(tx.range(prefix, limit=limits.CLEARED_AT_ONCE))
         for key, _ in found:
             tx.delete(key)
-        return len(found) == limits.TRIM_AT_ONCE
+        return len(found) == limits.CLEARED_AT_ONCE
 
     while await ctx.store.transact(some):
         pass

@@ -143,6 +143,12 @@ def throttled() -> ServiceError:
     )
 
 
+def throttled_on_demand() -> ServiceError:
+    return ServiceError(
+        "ThrottlingException", "Throughput exceeds the maximum OnDemandThroughput configured on table or index."
+    )
+
+
 def mixed(expressions: Sequence[str], others: Sequence[str]) -> ServiceError:
     return invalid(
         "Can not use both expression and non-expression parameters in the same request: Non-expression parameters: "

@@ -315,7 +315,9 @@ def _parsed_or_error(one: Members) -> Statement | ServiceError:
 
 
 def _shown_error(error: ServiceError) -> dict[str, Any]:
-    code = {"ValidationException": "ValidationError"}.get(error.code, error.code.removesuffix("Exception"))
+    code = {"ValidationException": "ValidationError", "ThrottlingException": "ThrottlingError"}.get(
+        error.code, error.code.removesuffix("Exception")
+    )
     return {"Code": code, "Message": error.message, **error.fields}
 
 

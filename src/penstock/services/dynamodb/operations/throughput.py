@@ -1,4 +1,4 @@
-"""Provisioned throughput, held to on a node with AWS's limits (Platform.limits).
+"""Throughput that is provisioned, or stated as the most on demand, held to on a node with AWS's limits.
 
 Each table and index has a bucket that fills by its units a second and holds 300 seconds' worth, as AWS's burst does.
 Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/burst-adaptive-capacity.html
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from penstock.framework.context import Context
 from penstock.services.dynamodb import messages
 from penstock.services.dynamodb.rules import Cost
-from penstock.services.dynamodb.state import Table
+from penstock.services.dynamodb.state import Index, Table
 
 BURST_S = 300
 _BUCKETS = "dynamodb.buckets"
@@ -34,18 +34,18 @@ class _Buckets:
 
 
 def check(ctx: Context, table: Table, *, is_read: bool = False) -> None:
-    """Raises ProvisionedThroughputExceededException where the table's bucket is empty."""
-    if ctx.platform.limits != "aws" or table.billing != "PROVISIONED":
+    """Raises ProvisionedThroughputExceededException or ThrottlingException where a bucket is empty."""
+    if ctx.platform.limits != "aws":
         return
     now_ms = ctx.clock.now_ms()
     for key, rate in _rates(table, is_read=is_read).items():
         if _bucket(ctx, key, is_read=is_read).spent(rate, now_ms) >= rate * BURST_S:
-            raise messages.throttled()
+            raise messages.throttled() if table.billing == "PROVISIONED" else messages.throttled_on_demand()
 
 
 def use(ctx: Context, table: Table, *, read: Cost | None = None, write: Cost | None = None) -> None:
     """Take what a read or a write cost out of the buckets."""
-    if ctx.platform.limits != "aws" or table.billing != "PROVISIONED":
+    if ctx.platform.limits != "aws":
         return
     for cost, is_read in ((read, True), (write, False)):
         if cost is None:
@@ -57,10 +57,17 @@ def use(ctx: Context, table: Table, *, read: Cost | None = None, write: Cost | N
 
 
 def _rates(table: Table, *, is_read: bool) -> dict[str, int]:
-    rates = {table.key: table.read_units if is_read else table.write_units}
+    """Units a second, of the table and of the indexes that a write reaches; what is on demand has none if unstated."""
+    found = {table.key: _rate(table, table, is_read=is_read)}
     if not is_read:
-        rates |= {index.key: index.write_units for index in table.indexes if not index.is_local}
-    return rates
+        found |= {index.key: _rate(table, index, is_read=False) for index in table.indexes if not index.is_local}
+    return {key: rate for key, rate in found.items() if rate > 0}
+
+
+def _rate(table: Table, holder: Table | Index, *, is_read: bool) -> int:
+    if table.billing == "PROVISIONED":
+        return holder.read_units if is_read else holder.write_units
+    return int(holder.throughput.get("MaxReadRequestUnits" if is_read else "MaxWriteRequestUnits") or 0)
 
 
 def _bucket(ctx: Context, key: str, *, is_read: bool) -> _Bucket:

@@ -30,6 +30,7 @@ _CODES = {
     "ConditionalCheckFailedException": "ConditionalCheckFailed",
     "ValidationException": "ValidationError",
     "ProvisionedThroughputExceededException": "ProvisionedThroughputExceeded",
+    "ThrottlingException": "ThrottlingError",
     "DuplicateItemException": "DuplicateItem",
 }
 
