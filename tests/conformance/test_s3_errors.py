@@ -143,3 +143,22 @@ def test_a_restore_is_accepted_and_a_second_one_prolongs_it(call):
     call("PUT", "/errors/cold", {"x-amz-storage-class": "GLACIER"}, b"x")
     wanted = b"<RestoreRequest><Days>1</Days></RestoreRequest>"
     assert [call("POST", "/errors/cold?restore", {}, wanted).status for _ in range(2)] == [202, 200]
+
+
+@pytest.mark.parametrize("value", [b"Hello\xe9", "h\u00e9llo \u65e5".encode()], ids=["latin-1", "utf-8"])
+def test_metadata_goes_out_in_the_bytes_it_came_in(call, value):
+    call("PUT", "/errors/bytes", {"x-amz-meta-m": value}, b"x")
+    assert call("GET", "/errors/bytes").headers["x-amz-meta-m"].encode("latin-1") == value
+
+
+@pytest.mark.parametrize(
+    "key", ["a//b", "/lead", "..", "a/../b", "?q", "&=;:@$,", "\u65e5/\u00fc", "tab\t", "<x>", "%41", "+"]
+)
+def test_any_key_is_a_key(call, key):
+    s3, named = call.s3, {"Bucket": "errors-versioned", "Key": key}
+    s3.put_object(**named, Body=b"x")
+    s3.copy_object(Bucket="errors-versioned", Key=f"copy/{key}", CopySource=named)
+    assert s3.get_object(Bucket="errors-versioned", Key=f"copy/{key}")["Body"].read() == b"x"
+    listed = s3.list_objects_v2(Bucket="errors-versioned", Prefix=key)["Contents"]
+    assert key in [entry["Key"] for entry in listed]
+    assert not s3.delete_objects(Bucket="errors-versioned", Delete={"Objects": [{"Key": key}]}).get("Errors")

@@ -193,8 +193,14 @@ def _quoted(text: str) -> str:
 
 
 def _on_the_wire(text: str) -> str:
-    """UTF-8 as the latin-1 that a header is written in."""
-    return text if text.isascii() else text.encode().decode("latin-1")
+    """As the latin-1 that a header is written in: what came in a header goes out byte for byte, other text as UTF-8."""
+    if text.isascii():
+        return text
+    try:
+        text.encode("latin-1")
+    except UnicodeEncodeError:
+        return text.encode().decode("latin-1")
+    return text
 
 
 def status_of_result(operation: OperationModel, binding: Binding | None, result: Mapping[str, Any]) -> int:
