@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from penstock.kernel.errors import ServiceError
+from penstock.kernel.errors import ServiceError, Unavailable
 from penstock.kernel.streams import stream_of
 from penstock.services.lambda_.operations import packages
 from penstock.testkit.functions import ROLE, create_function, zipped
@@ -195,3 +195,16 @@ async def test_a_strict_node_refuses_a_runtime_that_it_lacks(world, pool):
     await create_function(world)
     with pytest.raises(ServiceError, match=r"python3\.9 is refused"):
         await world.call("lambda", "UpdateFunctionConfiguration", FunctionName="f", Runtime="python3.9")
+
+
+async def test_a_package_that_could_not_be_named_is_not_kept(world):
+    async def fail(fn):
+        raise Unavailable("no disk")
+
+    transact, world.platform.store.transact = world.platform.store.transact, fail
+    with pytest.raises(ServiceError) as raised:
+        await create_function(world, settle=False)
+    assert raised.value.status == 503
+    world.platform.store.transact = transact
+    assert [blob_id async for blob_id in world.platform.blobs.ids()] == []
+    assert (await create_function(world))["State"] == "Pending"

@@ -150,3 +150,22 @@ async def made_user(world, *statements):
     document = orjson.dumps({"Version": "2012-10-17", "Statement": statements}).decode()
     await world.call("iam", "PutUserPolicy", UserName="u", PolicyName="p", PolicyDocument=document)
     return Principal("user", "000000000000", "arn:aws:iam::000000000000:user/u", "AIDAU")
+
+
+@pytest.mark.parametrize(
+    ("principal", "shown"),
+    [
+        ("events.amazonaws.com", {"Service": "events.amazonaws.com"}),
+        ("logs.us-east-1.amazonaws.com", {"Service": "logs.us-east-1.amazonaws.com"}),
+        ("alexa-appkit.amazon.com", {"Service": "alexa-appkit.amazon.com"}),
+        ("111122223333", {"AWS": "arn:aws:iam::111122223333:root"}),
+        ("arn:aws:iam::111122223333:role/r", {"AWS": "arn:aws:iam::111122223333:role/r"}),
+        ("*", "*"),
+    ],
+)
+async def test_every_kind_of_principal_is_shown_as_on_aws(world, principal, shown):
+    await create_function(world)
+    members = {**S3, "Principal": principal, "EventSourceToken": "amzn1.ask.skill"}
+    statement = orjson.loads((await call(world, "AddPermission", **members))["Statement"])
+    assert statement["Principal"] == shown
+    assert statement["Condition"] == {"StringEquals": {"lambda:EventSourceToken": "amzn1.ask.skill"}}

@@ -29,6 +29,8 @@ UNBUILT_MEMBERS = (
     "PublishTo",
 )
 _JSON_WORDS = "(JSON String, Number, Array, Object or token 'null', 'true' or 'false')"
+# Alexa's principals are of amazon.com. Source: https://developer.amazon.com/docs/custom-skills/host-a-custom-skill-as-an-aws-lambda-function.html
+_SERVICE = re.compile(r"[a-z0-9.-]+\.amazonaws\.com(\.cn)?|alexa-[a-z]+\.amazon\.com")
 _WORD = re.compile(r"[A-Za-z0-9_]+")
 
 
@@ -403,7 +405,7 @@ def statement_of(named: Named, req: Mapping[str, Any]) -> dict[str, Any]:
         principal = {"AWS": f"arn:{named.scope.partition}:iam::{req['Principal']}:root"}
     elif arn.is_arn(req["Principal"]):
         principal = {"AWS": req["Principal"]}
-    elif re.fullmatch(r"[a-z0-9.-]+\.amazonaws\.com(\.cn)?", req["Principal"]):
+    elif _SERVICE.fullmatch(req["Principal"]):
         principal = {"Service": req["Principal"]}
     elif req["Principal"] != "*":
         raise messages.bad_principal()

@@ -268,6 +268,10 @@ def forget_events(tx: Transaction, scope: Scope, name: str) -> None:
 
 
 def is_package_used(tx: ReadTransaction, scope: Scope, name: str, blob_id: str) -> bool:
+    """By a version, or by what runs until an update has ended."""
+    previous = find_previous(tx, scope, name)
+    if previous is not None and previous.package.blob_id == blob_id:
+        return True
     return any(version.package.blob_id == blob_id for version in versions(tx, scope, name))
 
 

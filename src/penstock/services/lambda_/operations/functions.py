@@ -5,7 +5,7 @@ from typing import Any
 
 from penstock.framework.context import Context
 from penstock.framework.service import operation
-from penstock.kernel.errors import ServiceError
+from penstock.kernel.errors import ServiceError, Unavailable
 from penstock.kernel.scope import Scope
 from penstock.services.lambda_ import limits, messages, rules, state
 from penstock.services.lambda_.operations import (
@@ -58,7 +58,7 @@ async def create_function(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
 
     try:
         created = await ctx.store.transact(create)
-    except ServiceError:
+    except (ServiceError, Unavailable):
         await ctx.blobs.delete(package.blob_id)
         raise
     warn_of_signature(ctx, named, signing_arn)
@@ -221,11 +221,12 @@ async def delete_function(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
         gone = list(state.versions(tx, named.scope, named.name))
         for url in list(state.urls(tx, named.scope, named.name)):
             state.delete_url(tx, named.scope, named.name, url)
+        previous = state.find_previous(tx, named.scope, named.name)
         state.delete_function(tx, named.scope, named.name)
         durable_records.forget_names(tx, named.scope, named.name)
-        for blob_id in sorted({version.package.blob_id for version in gone}):
-            package = next(version.package for version in gone if version.package.blob_id == blob_id)
-            packages.drop(tx, package, now_ms=now_ms)
+        held = {one.package.blob_id: one.package for one in [*gone, *([previous] if previous else [])]}
+        for blob_id in sorted(held):
+            packages.drop(tx, held[blob_id], now_ms=now_ms)
         return gone
 
     for version in await ctx.store.transact(delete):

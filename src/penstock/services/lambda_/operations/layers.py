@@ -10,7 +10,7 @@ from typing import Any
 
 from penstock.framework.context import Context
 from penstock.framework.service import operation
-from penstock.kernel.errors import ServiceError
+from penstock.kernel.errors import ServiceError, Unavailable
 from penstock.kernel.scope import Scope
 from penstock.services.lambda_ import limits, rules, state
 from penstock.services.lambda_.operations import layer_messages, layer_records, packages
@@ -51,7 +51,7 @@ async def publish_layer_version(ctx: Context, req: dict[str, Any]) -> dict[str, 
 
     try:
         layer = await ctx.store.transact(publish)
-    except ServiceError:
+    except (ServiceError, Unavailable):
         await ctx.blobs.delete(package.blob_id)
         raise
     return await _with_content(ctx, scope, layer)

@@ -8,7 +8,7 @@ from typing import Any
 
 from penstock.framework.context import Context
 from penstock.framework.service import operation
-from penstock.kernel.errors import ServiceError
+from penstock.kernel.errors import ServiceError, Unavailable
 from penstock.services.lambda_ import messages, rules, state
 from penstock.services.lambda_.operations import code_signing, functions, layer_permissions, layers, packages, roles
 from penstock.services.lambda_.rules import Named
@@ -38,7 +38,7 @@ async def update_function_code(ctx: Context, req: dict[str, Any]) -> dict[str, A
 
     try:
         answer = await _update(ctx, named, req, change)
-    except ServiceError:
+    except (ServiceError, Unavailable):
         await ctx.blobs.delete(package.blob_id)
         raise
     function = await ctx.store.read(lambda tx: state.find_function(tx, named.scope, named.name))
