@@ -98,7 +98,6 @@ async def update_event_source_mapping(ctx: Context, req: dict[str, Any]) -> dict
     source_settings.apply(source, req)
     source.modified_ms, source.revision = ctx.clock.now_ms(), ctx.entropy.uuid()
     source.state = "Updating" if was_enabled == source.is_enabled else "Enabling" if source.is_enabled else "Disabling"
-    source.reason = "USER_INITIATED"
     await check_source(ctx, Named(ctx.scope, source.function, source.qualifier), source)
 
     def update(tx: Transaction) -> None:

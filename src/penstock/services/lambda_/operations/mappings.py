@@ -40,7 +40,6 @@ class EventSource:
     created_ms: int = 0
     revision: str = ""
     state: str = "Enabled"
-    reason: str = "USER_INITIATED"
     is_enabled: bool = True
     batch_size: int = 10
     window_s: int = 0

@@ -178,7 +178,7 @@ def described(source: EventSource, result: str) -> dict[str, Any]:
         "MaximumBatchingWindowInSeconds": source.window_s,
         "LastModified": rules.when(source.modified_ms),
         "State": source.state,
-        "StateTransitionReason": source.reason,
+        "StateTransitionReason": "User action" if source.is_stream else "USER_INITIATED",
         "FunctionResponseTypes": source.response_types,
         **source.kept,
     }

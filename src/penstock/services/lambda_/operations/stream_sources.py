@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html, https://docs.aws
 """
 
 import base64
+import binascii
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -183,7 +184,7 @@ class ServiceStream:
 class KinesisStream(ServiceStream):
     def __init__(self, source: EventSource, call: Call, role: str) -> None:
         super().__init__(source, call, role, "KinesisBatchInfo")
-        self._head = {
+        head = {
             "eventSource": "aws:kinesis",
             "eventVersion": "1.0",
             "eventName": "aws:kinesis:record",
@@ -191,6 +192,7 @@ class KinesisStream(ServiceStream):
             "awsRegion": self.region,
             "eventSourceARN": source.source_arn,
         }
+        self._tail = orjson.dumps(head)[1:]
 
     async def shards(self) -> list[Shard]:
         found: list[Shard] = []
@@ -237,17 +239,25 @@ class KinesisStream(ServiceStream):
     def _wanted(self, shard_id: str, record: dict[str, Any]) -> StreamRecord | None:
         number, key, data = record["SequenceNumber"], record["PartitionKey"], record["Data"]
         at_ms = _ms(record["ApproximateArrivalTimestamp"])
-        inner = {
-            "kinesisSchemaVersion": "1.0",
-            "partitionKey": key,
-            "sequenceNumber": number,
-            "data": base64.b64encode(data).decode(),
-            "approximateArrivalTimestamp": at_ms / 1000,
-        }
-        shown = {"kinesis": inner, "eventID": f"{shard_id}:{number}", **self._head}
-        if not self._filters.is_open and not self._filters.is_wanted({**inner, **shown}, data):
-            return None
-        return StreamRecord(number, int(number), at_ms, key.encode(), orjson.dumps(shown))
+        encoded = binascii.b2a_base64(data, newline=False)
+        # Written out: a stream has many records, and only the key may hold what has to be escaped.
+        text = (
+            b'{"kinesis":{"kinesisSchemaVersion":"1.0","partitionKey":%b,"sequenceNumber":"%b","data":"%b",'
+            b'"approximateArrivalTimestamp":%b},"eventID":"%b:%b",%b'
+        ) % (
+            orjson.dumps(key),
+            number.encode(),
+            encoded,
+            b"%d.%03d" % divmod(at_ms, 1000),
+            shard_id.encode(),
+            number.encode(),
+            self._tail,
+        )
+        if not self._filters.is_open:
+            shown = orjson.loads(text)
+            if not self._filters.is_wanted({**shown["kinesis"], **shown}, data):
+                return None
+        return StreamRecord(number, int(number), at_ms, key.encode(), text)
 
 
 class DynamoStream(ServiceStream):
