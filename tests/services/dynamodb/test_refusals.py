@@ -15,6 +15,10 @@ EXPRESSIONS = [
     ("((a = :v))", "The expression has redundant parentheses;"),
     ("foo(a)", "Invalid function name; function: foo"),
     ("if_not_exists(a, b) = :v", "The function is not allowed in a condition expression; function: if_not_exists"),
+    (
+        "size(size(a)) = :v",
+        "Incorrect operand type for operator or function; operator or function: size, operand type: N",
+    ),
     ("name = :v", "Attribute name is a reserved keyword; reserved keyword: name"),
     (
         "attribute_exists(a, b)",

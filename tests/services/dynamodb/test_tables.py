@@ -151,7 +151,14 @@ async def test_tags(dynamo):
     await dynamo.call("UntagResource", ResourceArn=arn, TagKeys=["a", "none"])
     assert (await dynamo.call("ListTagsOfResource", ResourceArn=arn))["Tags"] == [{"Key": "b", "Value": "2"}]
     assert (await dynamo.refused("ListTagsOfResource", ResourceArn=arn + "s"))[0] == "ResourceNotFoundException"
-    assert (await dynamo.refused("ListTagsOfResource", ResourceArn="table"))[0] == "ValidationException"
+    for wrong, code in {
+        "table": "ValidationException",
+        "arn:aws:s3:::bucket": "AccessDeniedException",
+        arn.replace("000000000000", "111111111111"): "AccessDeniedException",
+        arn.replace("us-east-1", "eu-west-1"): "ValidationException",
+        arn.replace(":table/", ":other/"): "ValidationException",
+    }.items():
+        assert (await dynamo.refused("ListTagsOfResource", ResourceArn=wrong))[0] == code
     await dynamo.invalid("TagResource", ResourceArn=arn, Tags=[])
     await dynamo.invalid("TagResource", ResourceArn=arn, Tags=[{"Key": str(n), "Value": ""} for n in range(50)])
 

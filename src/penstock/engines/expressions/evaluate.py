@@ -42,6 +42,8 @@ def holds(tree: Call, item: Mapping[str, Any]) -> bool:
     if name == "NOT":
         return not holds(arguments[0], item)
     values = [_operand(argument, item) for argument in arguments]
+    if any(value is None and isinstance(argument, Call) for value, argument in zip(values, arguments, strict=True)):
+        return False  # what has no size compares with nothing
     if name == "attribute_exists":
         return values[0] is not None
     if name == "attribute_not_exists":

@@ -91,6 +91,10 @@ def checked(call: Call) -> Call:
     name, arguments = call.name, call.arguments
     if name in ("attribute_exists", "attribute_not_exists", "if_not_exists") and not isinstance(arguments[0], Path):
         raise BadExpression(f"Operator or function requires a document path; operator or function: {name}")
+    if name == "size" and isinstance(arguments[0], Call):
+        raise BadExpression(
+            "Incorrect operand type for operator or function; operator or function: size, operand type: N"
+        )
     if name in _ALLOWED:
         for index, argument in enumerate(arguments):
             if isinstance(argument, Literal) and kind_of(argument.value) not in _ALLOWED[name][min(index, 1)]:

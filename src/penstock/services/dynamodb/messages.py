@@ -28,6 +28,10 @@ def no_resource_of(arn: str) -> ServiceError:
     return ServiceError("ResourceNotFoundException", f"Requested resource not found: ResourceArn: {arn} not found")
 
 
+def no_access(arn: str) -> ServiceError:
+    return ServiceError("AccessDeniedException", f"Access to the resource {arn} is denied")
+
+
 def no_table(name: str) -> ServiceError:
     return ServiceError("ResourceNotFoundException", f"Requested resource not found: Table: {name} not found")
 

@@ -100,7 +100,7 @@ async def enable_kinesis_streaming_destination(ctx: Context, req: dict[str, Any]
         if known is not None and known.status == "ACTIVE":
             raise messages.invalid(
                 "Table is not in a valid state to enable Kinesis Streaming Destination: "
-                f"{req['StreamArn']} is already ACTIVE"
+                "EnableKinesisStreamingDestination must be DISABLED or ENABLE_FAILED to perform ENABLE operation."
             )
         if known is not None:
             table.destinations.remove(known)
@@ -119,7 +119,7 @@ async def disable_kinesis_streaming_destination(ctx: Context, req: dict[str, Any
         if known is None or known.status != "ACTIVE":
             raise messages.invalid(
                 "Table is not in a valid state to disable Kinesis Streaming Destination: "
-                f"{req['StreamArn']} is not ACTIVE"
+                "KinesisStreamingDestination must be ACTIVE to perform DISABLE operation."
             )
         known.status = "DISABLED"
 

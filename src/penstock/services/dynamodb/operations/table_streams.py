@@ -24,7 +24,7 @@ def checked_view(given: Mapping[str, Any]) -> str:
 def enable(tx: Transaction, scope: Scope, table: Table, view: str, key: str, now_ms: int) -> None:
     """A new stream with a new label; what was read of an older one stays readable for its day."""
     if table.is_streaming:
-        raise messages.wrong(f"Table already has an enabled stream: TableName: {table.name}")
+        raise messages.invalid(f"Table already has an enabled stream: TableName: {table.name}")
     at_ms = now_ms
     while state.find_stream(tx, scope, table.name, _label(at_ms)) is not None:
         at_ms += 1
@@ -36,7 +36,7 @@ def enable(tx: Transaction, scope: Scope, table: Table, view: str, key: str, now
 
 def disable(tx: Transaction, scope: Scope, table: Table, now_ms: int) -> None:
     if not table.is_streaming:
-        raise messages.wrong(f"Table has no enabled stream to disable: TableName: {table.name}")
+        raise messages.invalid(f"Table has no stream to disable: TableName: {table.name}")
     stream = state.edit_stream(tx, scope, table.name, table.stream_label)
     if stream is not None:
         stream.closed_ms = now_ms

@@ -46,6 +46,8 @@ async def update_table(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
         _change_capacity(table, req, now_ms)
         _change_settings(ctx, table, req)
         stream = req.get("StreamSpecification")
+        if stream is not None and req.get("ProvisionedThroughput") is not None:
+            raise messages.wrong("You cannot modify stream status while updating table IOPS")
         if stream is not None:
             view = table_streams.checked_view(stream)
             if view:

@@ -6,6 +6,7 @@ from typing import Any
 
 from penstock.framework.context import Context
 from penstock.framework.service import operation
+from penstock.kernel import arn
 from penstock.kernel.scope import Scope
 from penstock.services.dynamodb import limits, messages, state
 from penstock.services.dynamodb.operations import schemas, snapshots, table_streams
@@ -208,7 +209,7 @@ async def tag_resource(ctx: Context, req: dict[str, Any]) -> None:
     _check_tags(req["Tags"])
 
     def tag(tx: Transaction) -> None:
-        table = state.edit_table(tx, scope, name)
+        table = _tagged(tx, scope, name, req["ResourceArn"])
         table.tags |= {one["Key"]: one["Value"] for one in req["Tags"]}
         if len(table.tags) > limits.TAGS_MAX.value:
             raise messages.too_many_tags()
@@ -236,7 +237,7 @@ async def untag_resource(ctx: Context, req: dict[str, Any]) -> None:
         raise messages.wrong("Atleast one Tag Key needs to be provided as Input.")
 
     def untag(tx: Transaction) -> None:
-        table = state.edit_table(tx, scope, name)
+        table = _tagged(tx, scope, name, req["ResourceArn"])
         for key in req["TagKeys"]:
             table.tags.pop(key, None)
         state.put_table(tx, scope, table)
@@ -249,19 +250,30 @@ async def list_tags_of_resource(ctx: Context, req: dict[str, Any]) -> dict[str, 
     scope, name = _named(ctx, req["ResourceArn"])
 
     def read(tx: ReadTransaction) -> dict[str, str]:
-        table = state.find_table(tx, scope, name)
-        if table is None:
-            raise messages.no_resource()
-        return table.tags
+        return _tagged(tx, scope, name, req["ResourceArn"]).tags
 
     tags = await ctx.store.read(read)
     return {"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
 
 
+def _tagged(tx: ReadTransaction, scope: Scope, name: str, resource: str) -> Table:
+    if state.find_table(tx, scope, name) is None:
+        raise messages.no_resource_of(resource)
+    return state.edit_table(tx, scope, name)
+
+
 def _named(ctx: Context, resource: str) -> tuple[Scope, str]:
-    if not resource.startswith("arn:"):
+    """The table that an ARN names. What is wrong with the ARN decides which error it is."""
+    try:
+        found = arn.parse(resource)
+    except ValueError:
+        raise messages.wrong(f"Invalid TableArn: Invalid ResourceArn provided as input {resource}") from None
+    if found.service != "dynamodb" or found.account_id != ctx.scope.account_id:
+        raise messages.no_access(resource)
+    kind, _, name = found.resource.partition("/")
+    if kind != "table" or not name or "/" in name or found.region != ctx.scope.region:
         raise messages.wrong(f"Invalid TableArn: Invalid ResourceArn provided as input {resource}")
-    return table_of(ctx, resource)
+    return Scope(found.account_id, found.region, found.partition), name
 
 
 @operation
