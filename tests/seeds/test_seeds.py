@@ -26,6 +26,7 @@ SHA256 = {
     "000_bronze_to_silver.py": "ddcf8ff0ce852d3cdcd846c19ddabc7bb01e846461a706ed220105d2e6d188be",
     "001_basic.py": "97043a387facec9bbb3399a0278d2a5eac45308438fd7eebaf2932d02de8e3c6",
     "001_s3_trigger.py": "8d988e9018a18dedeeedf928342eb8d31c0f79152fb62d2337d3b239fbd9288e",
+    "001_kinesis_consumer.py": "3cbd0fa5e538e9ad0a9d19a1296d348f408a69ea84a3e9b7d4c6d1890949917a",
     "001_environment.py": "b2a7c6164643b9b57efe93b6402a90d63a12301b1bebef4c5f2f0f3d939fff09",
     "002_s3_trigger.py": "10ab2e3188153e9b7f948932f0c2d9b038d5cae432ca403bbbbeb2ed14d17770",
     "000_processed_files.py": "f48c376e288224e852d8bf162219edb119a65d39f893af3bf12a94de547950bd",
