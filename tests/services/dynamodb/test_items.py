@@ -73,11 +73,11 @@ async def test_an_update_returns_what_was_asked_for(dynamo, how, expected):
     assert (plain(answer["Attributes"]) if "Attributes" in answer else None) == expected
 
 
-async def test_what_is_removed_is_not_new(dynamo):
+async def test_paths_that_an_update_touched_are_read_from_the_item_after_it(dynamo):
     await dynamo.table()
     await dynamo.put(p="a", s=1, v=1, l=[1, 2])
-    answer = await dynamo.update("SET w = :w REMOVE l[0], v", {"w": 1}, ReturnValues="UPDATED_NEW")
-    assert plain(answer["Attributes"]) == {"w": 1}
+    answer = await dynamo.update("SET w = :w, l[7] = :w REMOVE l[0], v", {"w": 5}, ReturnValues="UPDATED_NEW")
+    assert plain(answer["Attributes"]) == {"w": 5, "l": [2]}
     assert "Attributes" not in await dynamo.update("REMOVE w", ReturnValues="UPDATED_NEW")
 
 

@@ -238,6 +238,10 @@ def index(*keys, name="index", projection=None):
             "'keySchema' failed to satisfy constraint: Member must have length less than or equal to 2",
         ),
         ({"KeySchema": [RANGE, HASH]}, "Invalid KeySchema: The first KeySchemaElement is not a HASH key type"),
+        (
+            {"StreamSpecification": {"StreamEnabled": False, "StreamViewType": "KEYS_ONLY"}},
+            WRONG + "Table is being created with a stream disabled, UpdateViewType should not be specified",
+        ),
         ({"GlobalSecondaryIndexes": []}, WRONG + "List of GlobalSecondaryIndexes is empty"),
         (
             {"GlobalSecondaryIndexes": [index(HASH), index(HASH)]},

@@ -119,6 +119,9 @@ def _is_throttled(ctx: Context, table: Table, *, is_read: bool) -> bool:
 async def batch_get_item(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     given: Mapping[str, Members] = req["RequestItems"]
     _check_requests("BatchGetItem", given)
+    said = {member for one in given.values() for member, value in one.items() if value is not None}
+    if {"ProjectionExpression", "AttributesToGet"} <= said:
+        raise messages.mixed(["ProjectionExpression"], ["AttributesToGet"])
     for shown, one in given.items():
         if len(one["Keys"]) > limits.GET_BATCH_MAX.value:
             raise messages.too_many_keys(shown)

@@ -221,10 +221,7 @@ def returned(how: str | None, outcome: Outcome, update: Update | None) -> Item |
     source = outcome.old if how in ("ALL_OLD", "UPDATED_OLD") else outcome.new
     if source is None or how in ("ALL_OLD", "ALL_NEW"):
         return source
-    if update is None:
-        return None
-    gone = update.removes if how == "UPDATED_NEW" else ()
-    return project(source, [path for path in update.paths if path not in gone])
+    return project(source, update.paths) if update is not None else None
 
 
 async def carry_out(ctx: Context, write: Write) -> tuple[Outcome, Cost]:

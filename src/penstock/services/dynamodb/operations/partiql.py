@@ -340,6 +340,8 @@ async def execute_transaction(ctx: Context, req: dict[str, Any]) -> dict[str, An
     statements = [parsed(one) for one in given]
     if len({isinstance(one, Select) for one in statements}) > 1:
         raise messages.invalid("A transaction's statements must be all reads, or all writes and EXISTS")
+    if any(isinstance(one, Change) and one.returning for one in statements):
+        raise messages.invalid("RETURNING clause is not supported in a transaction")
     token = req.get("ClientRequestToken")
     costs: transactions.Costs = {}
     if isinstance(statements[0], Select):

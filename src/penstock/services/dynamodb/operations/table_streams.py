@@ -15,9 +15,9 @@ def checked_view(given: Mapping[str, Any]) -> str:
     """The view that a StreamSpecification asks for, "" for no stream. Raises ValidationException."""
     view = given.get("StreamViewType")
     if given.get("StreamEnabled") and not view:
-        raise messages.wrong("StreamViewType must be specified when StreamEnabled is true")
+        raise messages.wrong("Table is being created with a stream enabled, UpdateViewType should be specified")
     if view and not given.get("StreamEnabled"):
-        raise messages.wrong("StreamViewType must not be specified when StreamEnabled is false")
+        raise messages.wrong("Table is being created with a stream disabled, UpdateViewType should not be specified")
     return str(view or "")
 
 
