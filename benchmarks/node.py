@@ -4,16 +4,21 @@ Ratios are to the aims of docs/performance.md; above 1 is better than the aim.
 """
 
 import asyncio
+import io
 import os
 import statistics
 import time
+import zipfile
 
 import uvloop
 
 from benchmarks._node import BenchNode, Connection, latency_ms, per_second, request, running_node
+from penstock.engines.functions.runtimes import OWN_PYTHON
 from penstock.testkit.functions import ROLE, zipped
 
-STARTS, CALLS, BURST = 5, 2000, 300
+STARTS, CALLS, BURST, IDLE_FUNCTIONS = 5, 2000, 300, 1000
+RIC = f"#!/bin/sh\nexec /var/lang/bin/{OWN_PYTHON} -m awslambdaric app.handler\n"
+"""AWS's own client in a process of its own, over the Runtime API, in the node's sandbox."""
 ECHO = "def handler(event, context):\n    return event\n"
 NOTE_ENTRY = "import time\nENTERED = []\ndef handler(event, context):\n    print('entered', time.time())\n"
 _INVOKE = "/2015-03-31/functions/echo/invocations"
@@ -32,6 +37,10 @@ def main() -> None:
         rows += uvloop.run(_invocations(node))
         rows += uvloop.run(_objects(node))
         rows += uvloop.run(_pipeline(node))
+        before = node.resident_mb()
+        for number in range(IDLE_FUNCTIONS):
+            _deploy(node, f"idle-{number}")
+        rows.append((f"memory of {IDLE_FUNCTIONS} idle functions", node.resident_mb() - before, "MB", None))
         rows.append(("memory after all that", node.resident_mb(), "MB", None))
     for name, value, unit, aim in rows:
         is_rate = unit in ("/s", "MB/s")
@@ -47,7 +56,11 @@ async def _invocations(node: BenchNode) -> list[tuple[str, float, str, float | N
     await latency_ms(node.port, lambda n: call, calls=CALLS, warm_up=0)
     cpu = (node.cpu_ms() - before) / CALLS
     rate = await per_second(node.port, lambda n: call, clients=16, calls=3 * CALLS)
+    _create_http(node)
+    through_http = request("lambda", "POST", _INVOKE.replace("echo", "http"), b'{"a":1}')
+    http = await latency_ms(node.port, lambda n: through_http, calls=CALLS)
     return [
+        ("warm invoke, AWS's client over HTTP", http, "ms", 1.2),
         ("warm invoke, 1 client", latency, "ms", 1.0),
         ("warm invoke, node's CPU", cpu, "ms", None),
         ("warm invoke, 16 clients", rate, "/s", 2000),
@@ -121,6 +134,33 @@ async def _pipeline(node: BenchNode) -> list[tuple[str, float, str, float | None
         ("put -> handler entered, warm", statistics.median(delays[10:]), "ms", 5.0),
         (f"burst of {BURST} puts, all entered", (found[-1] - began) * 1000, "ms", 2000),
     ]
+
+
+def _create_http(node: BenchNode) -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as package:
+        package.writestr("app.py", ECHO)
+        bootstrap = zipfile.ZipInfo("bootstrap")
+        bootstrap.external_attr = 0o755 << 16
+        package.writestr(bootstrap, RIC)
+    client = node.sdk("lambda")
+    client.create_function(
+        FunctionName="http",
+        Runtime="provided.al2023",
+        Role=ROLE,
+        Handler="app.handler",
+        MemorySize=512,
+        Code={"ZipFile": archive.getvalue()},
+    )
+    client.get_waiter("function_active_v2").wait(FunctionName="http")
+    answer = client.invoke(FunctionName="http", Payload=b"{}")
+    assert "FunctionError" not in answer, answer["Payload"].read()
+
+
+def _deploy(node: BenchNode, name: str) -> None:
+    node.sdk("lambda").create_function(
+        FunctionName=name, Runtime="python3.12", Role=ROLE, Handler="app.handler", Code={"ZipFile": zipped(ECHO)}
+    )
 
 
 def _create(node: BenchNode, name: str, source: str) -> str:

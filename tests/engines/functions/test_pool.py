@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from penstock.engines.functions import concurrency
 from penstock.engines.functions.ports import Throttled
 
 ECHO = "def handler(event, context):\n    return event\n"
@@ -262,6 +263,14 @@ async def test_two_busy_functions_do_not_take_each_others_places(bench, together
         one, two = b.spec(source, name="one"), b.spec(source, name="two")
         outcomes = await together(*(b.run(one if n % 2 else two) for n in range(200)))
         assert sum(outcome.is_cold for outcome in outcomes) <= 12
+
+
+async def test_waiting_for_an_environment_is_no_new_environment(bench, together, monkeypatch):
+    monkeypatch.setattr(concurrency, "SCALING_PER_10_S", 2)
+    async with bench(max_environments=2) as b:
+        spec = b.spec(ECHO)
+        outcomes = await together(*(b.run(spec) for _ in range(40)))
+        assert all(outcome.function_error is None for outcome in outcomes)
 
 
 async def test_another_python_is_stood_in_for_with_a_warning(bench):

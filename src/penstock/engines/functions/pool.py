@@ -312,20 +312,28 @@ class LocalFunctionPool:
         ready = self._take_idle(spec)
         if ready is not None:
             return ready
-        self._concurrency.on_scale(spec.arn.removesuffix(f":{spec.version}"), now_s=self._clock.now_ms() / 1000)
         if self._has_place():
-            return self._new(spec)
+            return self._new_for_invocation(spec)
         waiter = _Waiter(spec, self._wall.monotonic_s(), asyncio.get_running_loop().create_future())
         self._waiters.append(waiter)
         self._watch_growth()
         try:
-            return await waiter.given or self._new(spec)
+            return await waiter.given or self._new_for_invocation(spec)
         except asyncio.CancelledError:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
             elif waiter.given.done() and not waiter.given.cancelled() and (given := waiter.given.result()):
                 self._release(given)
             raise
+
+    def _new_for_invocation(self, spec: FunctionSpec) -> Environment:
+        """Raises Throttled where the function grows too fast; the place goes to who waits for one."""
+        try:
+            self._concurrency.on_scale(spec.arn.removesuffix(f":{spec.version}"), now_s=self._clock.now_ms() / 1000)
+        except Throttled:
+            self._serve_waiters()
+            raise
+        return self._new(spec)
 
     def _take_idle(self, spec: FunctionSpec) -> Environment | None:
         idle = self._idle.get(spec.id)
