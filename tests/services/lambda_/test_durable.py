@@ -337,6 +337,23 @@ async def test_the_history_is_read_in_pages_either_way_and_with_or_without_data(
         assert answer["Events"][0]["ExecutionStartedDetails"]["Input"] == {}
 
 
+async def test_each_invocation_is_in_the_history_with_what_it_failed_with(case):
+    async def script(event):
+        return {"Status": "FAILED", "Error": {"ErrorMessage": "no stock", "ErrorType": "NoStock"}}
+
+    case.pool.script = script
+    async with case:
+        arn = await case.start()
+        before = case.world.context().clock.now_ms()
+        await case.world.advance(1)
+        answer = await case.call("lambda", "GetDurableExecutionHistory", DurableExecutionArn=arn)
+        _, invocation, _ = answer["Events"]
+        details = invocation["InvocationCompletedDetails"]
+        assert details["Error"] == {"Payload": {"ErrorMessage": "no stock", "ErrorType": "NoStock"}}
+        assert details["RequestId"] == case.pool.invoked[0][1].request_id
+        assert details["StartTimestamp"].timestamp() * 1000 == before
+
+
 async def test_an_execution_is_forgotten_when_its_retention_is_over(case):
     case.pool.script = succeed
     async with case:

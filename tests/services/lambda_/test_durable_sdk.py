@@ -359,3 +359,62 @@ async def test_a_function_that_invokes_itself_for_ever_is_stopped(world):
     execution = await world.run("f", 0)
     assert execution["Status"] == "FAILED"
     assert max(begun) == 15
+
+
+@pytest.mark.parametrize(
+    ("semantics", "expected", "times"),
+    [
+        pytest.param("AT_LEAST_ONCE_PER_RETRY", "charged", 2, id="at least once"),
+        pytest.param("AT_MOST_ONCE_PER_RETRY", "StepError", 1, id="at most once"),
+    ],
+)
+async def test_a_step_whose_success_never_arrived_is_repeated_or_given_up_as_it_asked(
+    world, semantics, expected, times
+):
+    charged = []
+
+    @durable
+    def handler(event, context):
+        settings = config.StepConfig(
+            step_semantics=config.StepSemantics[semantics], retry_strategy=retries.RetryPresets.none()
+        )
+        try:
+            context.step(lambda _: charged.append(1), name="charge", config=settings)
+        except Exception as error:
+            return type(error).__name__
+        return "charged"
+
+    def cut_off(operation):
+        if charged and CLIENT.fault is cut_off:
+            CLIENT.fault = lambda operation: None
+            raise ConnectionError("the line is dead")
+
+    await world.deploy("f", handler)
+    CLIENT.fault = cut_off
+    execution = await world.run("f")
+    assert result_of(execution) == expected
+    assert len(charged) == times
+    types = await world.types(execution["DurableExecutionArn"])
+    assert types.count("InvocationCompleted") == 2
+    assert seconds_of(execution) == 5
+
+
+async def test_branches_that_wait_are_left_behind_by_a_batch_that_has_enough(world):
+    @durable
+    def handler(event, context):
+        def branch(seconds):
+            def run(child):
+                child.wait(Duration.from_seconds(seconds))
+                return seconds
+
+            return run
+
+        enough = config.ParallelConfig(completion_config=config.CompletionConfig(min_successful=1))
+        first = context.parallel([branch(100), branch(5), branch(200)], name="race", config=enough)
+        context.wait(Duration.from_seconds(300))
+        return [first.get_results(), first.completion_reason.value]
+
+    await world.deploy("f", handler)
+    execution = await world.run("f")
+    assert result_of(execution) == [[5], "MIN_SUCCESSFUL_REACHED"]
+    assert seconds_of(execution) == 305

@@ -139,9 +139,8 @@ class Machine:
             "StartTimestamp": execution.invoked_ms,
             "EndTimestamp": self._now_ms,
             "RequestId": invocation_id,
+            "Error": {"Payload": answer.error} if answer.error else {},
         }
-        if answer.kind in ("CRASHED", "INVALID") and answer.error:
-            details["Error"] = {"Payload": answer.error}
         if answer.kind != "THROTTLED":
             self._tell(None, "InvocationCompleted", details)
         if execution.is_closed or execution.invocation_id != invocation_id:
@@ -326,7 +325,9 @@ class Machine:
 
     def _tell_attempt(self, operation: Operation, delay_s: int = 0) -> None:
         """A step's try has ended: well, or with an error."""
-        own, retry = operation.has_ended, {"CurrentAttempt": operation.attempt, "NextAttemptDelaySeconds": delay_s}
+        own, retry = operation.has_ended, {"CurrentAttempt": operation.attempt}
+        if delay_s:
+            retry["NextAttemptDelaySeconds"] = delay_s
         if operation.error is not None or operation.status == "FAILED":
             error = {} if own else {"Payload": operation.error or {}}
             self._tell(operation, "StepFailed", {"Error": error, "RetryDetails": retry}, own=own)
