@@ -112,6 +112,15 @@ class QueueAgainstAPlainModel(RuleBasedStateMachine):
         expected = Counts(len(self.messages) - len(late), in_flight, len(late) - in_flight)
         assert self.run(lambda tx: QUEUE.counts(tx, now_ms=self.now)) == expected
 
+    @invariant()
+    def nobody_waits_too_long(self):
+        times = [m["at"] for m in self.messages if not m["group"]]
+        for group in ("a", "b"):
+            mine = [m for m in self.messages if m["group"] == group]
+            times += [max(m["at"] for m in mine if m["token"] or m is mine[0])] if mine else []
+        told = self.run(QUEUE.next_visible_ms)
+        assert told is None if not times else told <= min(times)
+
     def teardown(self):
         for message in self.messages:
             self.run(lambda tx, id=message["id"]: [QUEUE.remove(tx, m.seq) for m in QUEUE.peek(tx, limit=99)])
@@ -121,3 +130,38 @@ class QueueAgainstAPlainModel(RuleBasedStateMachine):
 
 QueueAgainstAPlainModel.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 TestQueue = QueueAgainstAPlainModel.TestCase
+
+
+class CountingReads:
+    """A transaction that counts the rows it gives out."""
+
+    def __init__(self, tx):
+        self.tx, self.rows = tx, 0
+
+    def __getattr__(self, name):
+        return getattr(self.tx, name)
+
+    def get(self, key):
+        self.rows += 1
+        return self.tx.get(key)
+
+    def range(self, prefix, **arguments):
+        for pair in self.tx.range(prefix, **arguments):
+            self.rows += 1
+            yield pair
+
+
+def test_a_blocked_group_is_not_looked_through_however_long_it_is():
+    def scenario(tx):
+        for number in range(2000):
+            QUEUE.send(tx, b"", id=str(number), now_ms=0, group="g")
+        assert len(QUEUE.receive(tx, now_ms=1, visibility_ms=50, tokens=["a", "b"])) == 2
+        QUEUE.send(tx, b"", id="other", now_ms=1, group="other")
+        counting = CountingReads(tx)
+        assert [m.id for m in QUEUE.receive(counting, now_ms=2, visibility_ms=90, tokens=["c", "d"])] == ["other"]
+        assert QUEUE.receive(counting, now_ms=2, visibility_ms=90, tokens=["e"]) == []
+        assert counting.rows < 40
+        assert QUEUE.next_visible_ms(tx) == 51
+        assert [m.id for m in QUEUE.receive(tx, now_ms=51, visibility_ms=9, tokens=["f", "g", "h"])] == ["0", "1", "2"]
+
+    asyncio.run(MemoryStore().transact(scenario))

@@ -2,9 +2,12 @@
 
     ("m", seq)            body
     ("s", seq)            state: a `_State` as a JSON list
-    ("v", visible_at_ms, seq)  every message by when it may be received next; its group, so that it needn't be read
+    ("v", visible_at_ms, seq)  messages without a group by when they may be received next
+    ("w", visible_at_ms, seq)  those with one
     ("g", group, seq)     the messages of a FIFO group, in order
     ("i", group, seq)     those of a group that were received and not yet deleted
+    ("h", ready_at_ms, seq)    groups by when they may give out a message, not before, and by their oldest message
+    ("k", group)          where a group stands among these
     ("o", owner, seq)     those a node has received on someone's behalf
     ("d", dedup_id), ("x", expires_at_ms, dedup_id)   what was sent within the window
     ("r", attempt_id), ("y", expires_at_ms, attempt_id)  what a receive gave out, for its repetition
@@ -17,15 +20,14 @@ and https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/F
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from operator import attrgetter
 
 import orjson
 
 from penstock.storage.transactions import Key, ReadTransaction, Transaction
 
-# How many messages a FIFO receive looks through for a group that is free.
-# Source: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-fifo.html
-FIFO_LOOK_AHEAD_MESSAGES = 20_000
+GROUPS_AT_ONCE = 1000  # how many blocked groups a receive puts aside before it answers that there is nothing
 _DEDUP_SWEEP = 32
 
 
@@ -117,6 +119,8 @@ class Queue:
         self._put_state(tx, seq, _State(id, now_ms, now_ms + delay_ms, 0, 0, "", "", group))
         if group:
             tx.put((*self._prefix, "g", group, seq), b"")
+            if tx.get((*self._prefix, "k", group)) is None:
+                self._place_group(tx, group, now_ms + delay_ms, seq)
         if dedup_id:
             if seq % _DEDUP_SWEEP == 0:
                 self._sweep_dedup(tx, now_ms)
@@ -133,10 +137,13 @@ class Queue:
         A FIFO group is given out in order, and only while none of it is in flight from an earlier receive.
         """
         chosen = self._choose(tx, now_ms, len(tokens))
-        return [
+        leased = [
             self._lease(tx, seq, state, token, now_ms, visibility_ms, owner)
             for (seq, state), token in zip(chosen, tokens, strict=False)
         ]
+        for group in dict.fromkeys(message.group for message in leased if message.group):
+            self._move_group(tx, group, now_ms + visibility_ms)
+        return leased
 
     def remember_attempt(
         self, tx: Transaction, attempt_id: str, received: list[Message], *, now_ms: int, window_ms: int
@@ -190,6 +197,8 @@ class Queue:
             return False
         seq, state = found
         self._move(tx, seq, state, replace(state, visible_at_ms=now_ms + visibility_ms))
+        if state.group:
+            self._move_group(tx, state.group, 0)
         return True
 
     def find_hold(self, tx: ReadTransaction, handle: str) -> Hold | None:
@@ -209,12 +218,14 @@ class Queue:
             assert state is not None
             visible_at_ms = min(state.visible_at_ms, now_ms)
             self._move(tx, seq, state, replace(state, visible_at_ms=visible_at_ms, owner=""))
+            if state.group:
+                self._move_group(tx, state.group, 0)
             count += 1
         return count
 
     def purge(self, tx: Transaction) -> None:
         """Every message, and what is known of duplicates; sequence numbers live on."""
-        for part in ("m", "s", "v", "g", "i", "o", "c", "r", "y", "d", "x"):
+        for part in ("m", "s", "v", "w", "g", "i", "h", "k", "o", "c", "r", "y", "d", "x"):
             tx.clear((*self._prefix, part))
 
     def drop(self, tx: Transaction) -> None:
@@ -235,8 +246,7 @@ class Queue:
 
     def counts(self, tx: ReadTransaction, *, now_ms: int) -> Counts:
         in_flight = delayed = 0
-        prefix = (*self._prefix, "v")
-        for key, _ in tx.range(prefix, begin=(*prefix, now_ms + 1)):
+        for key in self._hidden(tx, now_ms):
             state = self._state(tx, _int(key[-1]))
             assert state is not None
             if state.is_received:
@@ -251,14 +261,18 @@ class Queue:
 
     def hidden(self, tx: ReadTransaction, *, now_ms: int, limit: int) -> int:
         """How many can't be received now, delayed or in flight; counted up to `limit`."""
-        prefix = (*self._prefix, "v")
-        return sum(1 for _ in tx.range(prefix, begin=(*prefix, now_ms + 1), limit=limit))
+        return sum(1 for _ in islice(self._hidden(tx, now_ms), limit))
+
+    def _hidden(self, tx: ReadTransaction, now_ms: int) -> Iterator[Key]:
+        for part in ("v", "w"):
+            prefix = (*self._prefix, part)
+            for key, _ in tx.range(prefix, begin=(*prefix, now_ms + 1)):
+                yield key
 
     def next_visible_ms(self, tx: ReadTransaction) -> int | None:
         """When the earliest message may be received (perhaps long past), or None if there is none."""
-        for key, _ in tx.range((*self._prefix, "v"), limit=1):
-            return _int(key[-2])
-        return None
+        times = [_int(key[-2]) for part in ("v", "h") for key, _ in tx.range((*self._prefix, part), limit=1)]
+        return min(times, default=None)
 
     def oldest_sent_ms(self, tx: ReadTransaction) -> int | None:
         for _, value in tx.range((*self._prefix, "s"), limit=1):
@@ -272,26 +286,66 @@ class Queue:
             found.append(self._message(tx, _int(key[-1]), _State(*orjson.loads(value))))
         return found
 
-    def _choose(self, tx: ReadTransaction, now_ms: int, count: int) -> list[tuple[int, _State]]:
+    def _choose(self, tx: Transaction, now_ms: int, count: int) -> list[tuple[int, _State]]:
         chosen: list[tuple[int, _State]] = []
-        seen_groups: set[str] = set()
         prefix = (*self._prefix, "v")
-        visible = tx.range(prefix, end=(*prefix, now_ms + 1), limit=FIFO_LOOK_AHEAD_MESSAGES)
-        if count <= 0:
-            return chosen
-        for key, group in visible:
-            if group and group.decode() in seen_groups:
-                continue
+        for key, _ in tx.range(prefix, end=(*prefix, now_ms + 1), limit=count):
             state = self._state(tx, _int(key[-1]))
             assert state is not None
-            if not state.group:
-                chosen.append((_int(key[-1]), state))
-            elif state.group not in seen_groups:
-                seen_groups.add(state.group)
-                chosen.extend(self._choose_of_group(tx, state.group, now_ms, count - len(chosen)))
-            if len(chosen) == count:
-                break
+            chosen.append((_int(key[-1]), state))
+        if len(chosen) < count:
+            chosen += self._choose_of_groups(tx, now_ms, count - len(chosen))
         return chosen
+
+    def _choose_of_groups(self, tx: Transaction, now_ms: int, count: int) -> list[tuple[int, _State]]:
+        """Groups that turn out to be blocked are put aside until they aren't, or until something of them changes."""
+        chosen: list[tuple[int, _State]] = []
+        prefix = (*self._prefix, "h")
+        begin, looked = prefix, 0
+        while looked < GROUPS_AT_ONCE and len(chosen) < count:
+            page = list(tx.range(prefix, begin=begin, end=(*prefix, now_ms + 1), limit=count))
+            for _key, name in page:
+                group = name.decode()
+                found = self._choose_of_group(tx, group, now_ms, count - len(chosen))
+                chosen += found
+                if not found:
+                    self._move_group(tx, group, self._ready_at_ms(tx, group))
+                if len(chosen) == count:
+                    break
+            if len(page) < count:
+                break
+            begin, looked = (*page[-1][0], 0), looked + len(page)
+        return chosen
+
+    def _ready_at_ms(self, tx: ReadTransaction, group: str) -> int:
+        """When its oldest message is visible and none of it is in flight."""
+        ready_at_ms = 0
+        for part, limit in (("g", 1), ("i", None)):
+            for key, _ in tx.range((*self._prefix, part, group), limit=limit):
+                state = self._state(tx, _int(key[-1]))
+                assert state is not None
+                ready_at_ms = max(ready_at_ms, state.visible_at_ms)
+        return ready_at_ms
+
+    def _move_group(self, tx: Transaction, group: str, ready_at_ms: int) -> None:
+        """`ready_at_ms` may be too early, which costs a look; 0 where something changed for the better."""
+        known = tx.get((*self._prefix, "k", group))
+        if known is None:
+            return
+        at_ms, first = orjson.loads(known)
+        if tx.get((*self._prefix, "g", group, first)) is None:
+            first = next((_int(key[-1]) for key, _ in tx.range((*self._prefix, "g", group), limit=1)), 0)
+            if not first:
+                tx.delete((*self._prefix, "h", at_ms, orjson.loads(known)[1]))
+                tx.delete((*self._prefix, "k", group))
+                return
+        if [at_ms, first] != [ready_at_ms, orjson.loads(known)[1]]:
+            tx.delete((*self._prefix, "h", at_ms, orjson.loads(known)[1]))
+            self._place_group(tx, group, ready_at_ms, first)
+
+    def _place_group(self, tx: Transaction, group: str, ready_at_ms: int, first: int) -> None:
+        tx.put((*self._prefix, "h", ready_at_ms, first), group.encode())
+        tx.put((*self._prefix, "k", group), orjson.dumps([ready_at_ms, first]))
 
     def _choose_of_group(self, tx: ReadTransaction, group: str, now_ms: int, count: int) -> list[tuple[int, _State]]:
         for key, _ in tx.range((*self._prefix, "i", group)):
@@ -354,23 +408,24 @@ class Queue:
     def _remove(self, tx: Transaction, seq: int, state: _State) -> None:
         for part in ("m", "s"):
             tx.delete((*self._prefix, part, seq))
-        tx.delete((*self._prefix, "v", state.visible_at_ms, seq))
+        tx.delete((*self._prefix, "w" if state.group else "v", state.visible_at_ms, seq))
         if state.group:
             tx.delete((*self._prefix, "g", state.group, seq))
             tx.delete((*self._prefix, "i", state.group, seq))
+            self._move_group(tx, state.group, 0)
         if state.owner:
             tx.delete((*self._prefix, "o", state.owner, seq))
         self._set_number(tx, "c", self._number(tx, "c") - 1)
 
     def _move(self, tx: Transaction, seq: int, old: _State, new: _State) -> None:
-        tx.delete((*self._prefix, "v", old.visible_at_ms, seq))
+        tx.delete((*self._prefix, "w" if old.group else "v", old.visible_at_ms, seq))
         if old.owner and old.owner != new.owner:
             tx.delete((*self._prefix, "o", old.owner, seq))
         self._put_state(tx, seq, new)
 
     def _put_state(self, tx: Transaction, seq: int, state: _State) -> None:
         tx.put((*self._prefix, "s", seq), orjson.dumps(_fields_of(state)))
-        tx.put((*self._prefix, "v", state.visible_at_ms, seq), state.group.encode())
+        tx.put((*self._prefix, "w" if state.group else "v", state.visible_at_ms, seq), b"")
         if state.owner:
             tx.put((*self._prefix, "o", state.owner, seq), b"")
 
