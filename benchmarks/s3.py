@@ -310,7 +310,8 @@ def _nginx(folder: Path) -> Iterator[int]:
     config.write_text(
         f"pid {folder}/pid; daemon off; worker_processes 1; error_log stderr; user root;"
         "events { worker_connections 512; } http { sendfile on; access_log off; tcp_nopush on;"
-        f"server {{ listen 127.0.0.1:{port}; root {folder}; keepalive_requests 1000000; keepalive_timeout 3600; }} }}"
+        f"server {{ listen 127.0.0.1:{port}; root {folder}; keepalive_requests 1000000;"
+        "keepalive_timeout 3600; client_header_timeout 3600; } }"
     )
     program = shutil.which("nginx") or "/usr/sbin/nginx"
     with _serving([program, "-c", str(config), "-e", "stderr"], port):

@@ -56,8 +56,7 @@ class Authorizer:
             if decision.allowed:
                 continue
             if not is_open:
-                is_nobody = ctx.principal.kind == "anonymous"
-                raise refusal(room.name, "Access Denied" if is_nobody else decision.message(request))
+                raise refusal(room.name, _words(room.name, ctx, request, decision))
             self._note(ctx, request, decision)
 
     def denials(self) -> list[Denial]:
@@ -110,6 +109,16 @@ async def read_policies(ctx: Context, *, resource: str | None) -> Policies:
         return Policies(resource=resource, sessions=principal.session_policies)
     identity, boundary = await ctx.store.read(lambda tx: source.policies_of(tx, principal))
     return Policies(identity, resource, boundary, principal.session_policies)
+
+
+def _words(service: str, ctx: Context, request: Request, decision: Decision) -> str:
+    """S3 puts the resource into quotes, and tells nobody in particular nothing in particular."""
+    if ctx.principal.kind == "anonymous":
+        return "Access Denied"
+    text = decision.message(request)
+    if service != "s3" or not request.action.startswith("s3:"):
+        return text
+    return text.replace(f"on resource: {request.resource}", f'on resource: "{request.resource}"')
 
 
 def refusal(service: str, message: str) -> ServiceError:

@@ -185,3 +185,13 @@ def test_who_may_not_list_a_bucket_is_not_told_what_it_lacks(guarded):
     assert asks(guarded, OWNER, "GetObject", Key="none") == "NoSuchKey"
     guarded("PutBucketAcl", ACL="public-read")
     assert asks(guarded, None, "GetObject", Key="none") == "NoSuchKey"
+
+
+def test_the_owners_root_is_never_locked_out_of_the_policy(guarded):
+    guarded("PutBucketPolicy", Policy=policy("*", "s3:*", "bucket", Effect="Deny"))
+    assert guarded.error("ListObjectsV2") == ("AccessDenied", 403)
+    assert 'on resource: "arn:aws:s3:::bucket" with an explicit deny' in guarded.refusal.message
+    guarded("GetBucketPolicy")
+    assert asks(guarded, OTHER, "DeleteBucketPolicy") == "AccessDenied"
+    guarded("DeleteBucketPolicy")
+    guarded("ListObjectsV2")

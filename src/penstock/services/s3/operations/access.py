@@ -253,6 +253,12 @@ _BY_OBJECT_ACL = {
     "WRITE_ACP": ("PutObjectAcl", "PutObjectVersionAcl"),
 }
 _READING = ("GetObject", "HeadObject", "GetObjectAttributes", "GetObjectAcl", "PutObjectAcl")
+_UNLOCKING = ("GetBucketPolicy", "PutBucketPolicy", "DeleteBucketPolicy")
+"""What the owner's root may do whatever the policy denies: nobody locks themselves out.
+
+Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteBucketPolicy.html
+"""
+
 _TAGGED = (*_READING, "GetObjectTagging", "PutObjectTagging", "DeleteObjectTagging", "DeleteObject")
 
 
@@ -267,7 +273,8 @@ def resource_policy(tx: ReadTransaction, ctx: Context, operation: str, req: Memb
     is_foreign = ctx.principal.kind == "anonymous" or ctx.principal.account_id != bucket.account_id
     statements: list[dict[str, Any]] = []
     text = state.config_of(tx, bucket, "policy")
-    if text is not None:
+    is_lifted = operation in _UNLOCKING and ctx.principal.kind == "root" and not is_foreign
+    if text is not None and not is_lifted:
         policy = json.loads(text)
         statements = statements_of(policy)
         if block.get("RestrictPublicBuckets") and is_foreign and is_public(policy):
