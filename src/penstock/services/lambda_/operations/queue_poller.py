@@ -126,7 +126,7 @@ class QueuePoller:
         task = tasks.create_task(self._see_to(batch), name="penstock-queue-batch")
         self._running.add(task)
         task.add_done_callback(self._on_done)
-        return 0, False
+        return (0 if is_full else now_ms + HIDDEN_LOOK_MS), False
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
@@ -142,9 +142,9 @@ class QueuePoller:
                 return count, True
             at_once = RECEIVE_MAX if self._rule.size > RECEIVE_MAX else self._rule.size - len(self._waiting)
             messages = await self._receive(min(at_once, RECEIVE_MAX))
-            if not messages:
-                return count, False
             await self._sort(messages)
+            if len(messages) < at_once:  # the queue has no more to give now
+                return len(self._waiting), len(self._waiting) >= self._rule.size
 
     async def _sort(self, messages: list[_Message]) -> None:
         """What the filters don't want is deleted unseen; what runs in circles is left, its group with it."""
