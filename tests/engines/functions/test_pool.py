@@ -222,7 +222,7 @@ async def test_a_package_set_is_loaded_once_for_all_who_import_it(bench):
     source += "def handler(event, context):\n    return was_there\n"
     async with bench() as b:
         assert (await b.run(b.spec(source))).payload == b"true"
-        assert any("simplejson" in key for key in b.pool.status()["templates"])
+        assert any("simplejson" in held["packages"] for held in b.pool.status()["package_sets"])
 
 
 async def test_randomness_differs_between_forks(bench):

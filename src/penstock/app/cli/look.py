@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any
 
 from botocore.exceptions import ClientError, EndpointConnectionError
@@ -194,7 +195,7 @@ def _show_status(found: dict[str, Any], console: Console) -> None:
     for gap in found.get("isolation_gaps", ()):
         console.print(f"             not enforced: {gap}", highlight=False)
     if found["functions"]:
-        console.print(f"  functions  {json.dumps(found['functions'])[:2000]}", highlight=False, soft_wrap=True)
+        _show_functions(found["functions"], console)
     if found["calls"]:
         table = Table("service", "calls", "errors", "faults", "ms a call")
         for service, row in found["calls"].items():
@@ -206,6 +207,26 @@ def _show_status(found: dict[str, Any], console: Console) -> None:
         for denial in found["would_have_been_denied"]:
             table.add_row(denial["principal_arn"], denial["action"], denial["resource"], str(denial["count"]))
         console.print(table)
+
+
+def _show_functions(pool: dict[str, Any], console: Console) -> None:
+    """Environments, what runs which runtime, and what is held in memory so that starts are fast."""
+    say = partial(console.print, highlight=False, soft_wrap=True)
+    say(
+        f"  functions  {pool['environments']} environments of at most {pool['environments_max']}: {pool['idle']} idle, "
+        f"{pool['provisioned']} provisioned; {pool['waiting']} invocations wait; "
+        f"{pool['starts']['cold']} cold starts, {pool['starts']['warm']} warm"
+    )
+    for runtime, told in pool["runtimes"].items():
+        say(f"  runtime    {runtime}: {told.removeprefix(f'{runtime} ')}")
+    for held in pool["package_sets"]:
+        names = ", ".join(held["packages"]) or "the interpreter alone"
+        say(f"  packages   {names}: {held['shared_mb']} MB, {held['environments']} environments share it")
+    for kind, name in (("libraries", "libraries"), ("snapshots", "snapshot")):
+        for held in pool[kind]:
+            say(
+                f"  {name:<10} {held['function']}: {held['shared_mb']} MB, {held['environments']} environments share it"
+            )
 
 
 def report_failure(error: Exception) -> int:

@@ -286,7 +286,7 @@ class LocalFunctionPool:
             "provisioned": self._provisions.count,
             "environments_max": self._hard_max,
             "runtimes": self._runtimes.mapping(),
-            "templates": self._starter.loaded(),
+            "package_sets": self._starter.loaded(),
             "snapshots": self._snapshots.loaded(),
             "libraries": self._libraries.loaded(),
             "starts": dict(self._counts),

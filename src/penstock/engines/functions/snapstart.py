@@ -165,6 +165,7 @@ class FunctionSnapshots:
             {
                 "function": held.environment.spec.arn,
                 "shared_mb": held.server.shared_mb,
+                "environments": held.server.children,
                 "has_spare": key in self._spares and self._spares[key].done(),
             }
             for key, held in sorted(self._ready(), key=lambda pair: pair[0])

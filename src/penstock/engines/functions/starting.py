@@ -263,13 +263,23 @@ class Starter:
     def sweep(self) -> None:
         self._cgroups.sweep()
 
-    def loaded(self) -> dict[str, list[str]]:
-        """What each running template has imported."""
-        return {
-            task.result().key: task.result().loaded
+    def loaded(self) -> list[dict[str, object]]:
+        """For people: the package sets that are held, what memory their environments share, and how many those are."""
+        ready = [
+            task.result()
             for task in self._templates.values()
             if task.done() and not task.cancelled() and task.exception() is None
-        }
+        ]
+        now_s = self._wall.monotonic_s()
+        return [
+            {
+                "packages": [name for name in template.loaded if name not in snapshots.BASE_PACKAGES],
+                "shared_mb": template.resident_mb,
+                "environments": template.children,
+                "unused_s": round(now_s - template.used_s),
+            }
+            for template in sorted(ready, key=lambda template: -template.used_s)
+        ]
 
     async def close(self) -> None:
         """End every template, and with it what it forked."""
