@@ -24,6 +24,7 @@ from penstock.engines.sandbox.cgroups import Group
 from penstock.kernel.clock import Clock
 
 READY, RESULT, ERROR, INIT_ERROR, OVERSIZE, EXITED, RESTORE_ERROR, EXTENSION_FAILED = 0, 1, 2, 3, 4, 5, 6, 7
+_TOLD_BY_RUNTIMES = frozenset({READY, RESULT, ERROR, INIT_ERROR, OVERSIZE, RESTORE_ERROR})
 FROM_RUNTIME = struct.Struct("!BI")
 TO_RUNTIME = struct.Struct("!II")
 FREEZE_AFTER_S = 0.02
@@ -73,9 +74,8 @@ class RuntimePipe(asyncio.Protocol):
         self._buffer += data
         while len(self._buffer) >= FROM_RUNTIME.size:
             kind, size = FROM_RUNTIME.unpack_from(self._buffer)
-            if size > RESULT_BYTES_MAX:
-                self._buffer.clear()
-                self._on_frame(Answer(OVERSIZE))
+            if size > RESULT_BYTES_MAX or kind not in _TOLD_BY_RUNTIMES:
+                self._on_nonsense()
                 return
             end = FROM_RUNTIME.size + size
             if len(self._buffer) < end:
@@ -83,6 +83,12 @@ class RuntimePipe(asyncio.Protocol):
             body = bytes(self._buffer[FROM_RUNTIME.size : end])
             del self._buffer[:end]
             self._on_frame(Answer(kind, body))
+
+    def _on_nonsense(self) -> None:
+        """The function wrote here itself: what follows can't be told apart, so it is over, as if it had ended."""
+        self._buffer.clear()
+        self.close()
+        self._on_frame(Answer(EXITED))
 
     def send(self, header: dict[str, object], body: bytes) -> None:
         assert self.transport is not None
@@ -112,6 +118,7 @@ class Environment:
         self.memory_bytes_max = 0
         self.is_out_of_memory = False
         self._runtime_pid = 0
+        self._stopped: list[int] = []
         self._watching: asyncio.TimerHandle | None = None
         self._clock = clock
         self._sink = sink
@@ -269,7 +276,7 @@ class Environment:
                 self._watching.cancel()
                 self._watching = None
         for drain in self._drains:  # what was written before the answer belongs before END
-            drain.read()
+            drain.read_all()
         self._note_memory()
         return answer
 
@@ -308,7 +315,9 @@ class Environment:
 
     def _on_ended(self, kind: int, told: dict[str, Any]) -> None:
         """A process of it has ended while others of it go on (zygote.py)."""
-        status = int(told.get("status", 0))
+        status = told.get("status", 0)
+        if self.extensions is None or not self.extensions.external or not isinstance(status, int) or status >> 16:
+            return  # the function wrote it itself
         if kind == RUNTIME_ENDED:
             self._on_runtime_exit(status)
         elif self.extensions is not None and not self._is_ending:
@@ -396,6 +405,8 @@ class Environment:
         self._freezing = None
         if self.state == "idle" and self._child is not None:
             snapshots.kill(self._child, signal.SIGSTOP)
+            self._stopped = self._outside_group(self._child.pid)
+            _signal(self._stopped, signal.SIGSTOP)
             self.on("freeze")
             if self.telemetry is not None:
                 self.telemetry.freeze()
@@ -407,9 +418,19 @@ class Environment:
         if self.state == "frozen":
             assert self._child is not None
             snapshots.kill(self._child, signal.SIGCONT)
+            _signal(self._stopped, signal.SIGCONT)
             self.on("thaw")
             if self.telemetry is not None:
                 self.telemetry.thaw()
+
+    def _outside_group(self, process_group: int) -> list[int]:
+        """Its processes that have left its process group: daemons."""
+        found = []
+        for pid in self.group.processes() if self.group is not None else ():
+            with contextlib.suppress(ProcessLookupError):
+                if os.getpgid(pid) != process_group:
+                    found.append(pid)
+        return found
 
     @property
     def is_held(self) -> bool:
@@ -477,6 +498,8 @@ class Environment:
             snapshots.kill(self._child, signal.SIGKILL, is_group=has_others)
             self._child.let_go_on()
             self._child = None
+            if self.group is not None:
+                self.group.kill()
         if self._channel is not None:
             self._channel.close()
             self._channel = None
@@ -501,3 +524,9 @@ class Environment:
         self.reset()
         self.on("end")
         shutil.rmtree(self.tmp_dir, ignore_errors=True)
+
+
+def _signal(pids: list[int], number: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)

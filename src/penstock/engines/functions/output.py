@@ -7,7 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 LINE_BYTES_MAX = 256 * 1024
-READ_BYTES = 65536
+READ_BYTES = 16384
+READS_MAX = 4
+LINES_MAX = 4096
+PIPE_BYTES = 65536
 TAIL_BYTES = 4096
 FRAME_HEAD_BYTES = 16
 FRAME_MARK = b"\xa5\x5a"
@@ -93,8 +96,13 @@ class Drain:
         self._on_lines = on_lines
         self.is_open = True
 
-    def read(self, *, reads_max: int = 64) -> None:
-        """At most `reads_max` reads, so that a flood of output can't hold the node."""
+    def read_all(self) -> None:
+        """Whatever was written before now: a pipe holds no more."""
+        self.read(reads_max=PIPE_BYTES // READ_BYTES + 1, lines_max=PIPE_BYTES)
+
+    def read(self, *, reads_max: int = READS_MAX, lines_max: int = LINES_MAX) -> None:
+        """No more than that at once, so that a flood of output can't hold the node."""
+        taken = 0
         for _ in range(reads_max):
             try:
                 data = os.read(self.fd, READ_BYTES)
@@ -105,11 +113,12 @@ class Drain:
                 return
             if lines := self._reader.feed(data):
                 self._on_lines(lines)
-            if len(data) < READ_BYTES:
+                taken += len(lines)
+            if len(data) < READ_BYTES or taken >= lines_max:
                 return
 
     def finish(self) -> None:
         """Take what is left, an unfinished line included."""
-        self.read()
+        self.read_all()
         if lines := self._reader.flush():
             self._on_lines(lines)

@@ -31,7 +31,7 @@ from penstock.kernel.errors import Unavailable
 from penstock.kernel.units import MIB
 
 TEMPLATES_MAX = 8
-CLOSE_TURNS_MAX = 50
+CLOSE_TURNS_MAX = 500
 UID_FIRST = 100_000
 UIDS = 50_000
 MEMORY_FLOOR_MB = 24

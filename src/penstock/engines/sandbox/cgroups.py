@@ -6,6 +6,7 @@ Source: https://docs.kernel.org/admin-guide/cgroup-v2.html
 
 import contextlib
 import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ FULL_CPU_MB = 1769
 SHARES_OF_ONE_CPU = 1024
 PIDS_MAX = 1024
 _V1 = ("memory", "cpu", "pids")
+_KILL_ROUNDS_MAX = 16
 
 
 @dataclass(slots=True)
@@ -47,6 +49,28 @@ class Group:
                     if line.startswith("oom_kill ") and int(line.split()[1]) > 0:
                         return True
         return False
+
+    def processes(self) -> list[int]:
+        """Every process in it, those that left its session and process group as well."""
+        for folder in self.folders:
+            with contextlib.suppress(OSError, ValueError):
+                return [int(line) for line in (folder / "cgroup.procs").read_text().split()]
+        return []
+
+    def kill(self) -> None:
+        """End every process in it. None can be forked meanwhile; what is dead may take a moment to go."""
+        for folder in self.folders:
+            with contextlib.suppress(OSError):
+                (folder / "pids.max").write_text("0")
+        killed: set[int] = set()
+        for _ in range(_KILL_ROUNDS_MAX):
+            left = set(self.processes()) - killed
+            if not left:
+                return
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            killed |= left
 
     def remove(self) -> bool:
         """False while a process is still ending in it."""

@@ -21,6 +21,8 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 4, 24, 38
 CAPABILITY_VERSION = 0x20080522
 CAPABILITY_MAX = 63
+SHARED = ("/dev/shm", "/dev/mqueue")
+"""Memory that every process of the machine may write to and that outlives it; functions on AWS have none of it."""
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _OWN_PIDS: list[int] = []
 
@@ -80,6 +82,9 @@ def prepare_root(mounts: Mapping[str, Any]) -> None:
     for target, source in staged:
         _bind(source, target)
     _read_only(mounts["writable"])
+    for path in SHARED:
+        if os.path.isdir(path):
+            mount("tmpfs", path, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV, "size=4k,mode=755")
 
 
 def isolate(mounts: Mapping[str, Any]) -> None:

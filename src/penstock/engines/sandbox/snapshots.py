@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import socket
 import struct
 import sys
@@ -17,6 +18,7 @@ from penstock.kernel.errors import Unavailable
 BASE_PACKAGES = ("json", "logging", "datetime", "decimal", "awslambdaric.bootstrap", "awslambdaric.lambda_literals")
 MESSAGE_BYTES_MAX = zygote.MESSAGE_BYTES_MAX
 START_S_MAX = 60.0
+FORK_S_SLOW = 2.0
 _CREDENTIALS = struct.Struct("3i")
 """struct ucred: process, user, group. Source: https://man7.org/linux/man-pages/man7/unix.7.html"""
 SINGLE_THREADED = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -61,11 +63,15 @@ class ForkServer:
         spawned: asyncio.Future[Child] = asyncio.get_running_loop().create_future()
         self._spawning[number] = spawned
         message = json.dumps({**request, "id": number}).encode()
+        if len(message) > MESSAGE_BYTES_MAX:
+            self._spawning.pop(number)
+            raise Unavailable(f"an environment's settings are larger than {MESSAGE_BYTES_MAX} bytes")
         try:
             async with self._sending:
                 await self._send(message, fds)
         except OSError as failure:
             self._spawning.pop(number, None)
+            self.on_gone()
             raise Unavailable(f"the template can't be reached: {failure}") from failure
         return await spawned
 
@@ -112,7 +118,7 @@ class ForkServer:
         if "spawned" in answer:
             number = int(answer["spawned"])
             waiter = self._spawning.pop(number)
-            pid = int(answer.get("pid", sender))
+            pid = self._pid_of(answer, sender)
             if pid == 0:
                 waiter.set_exception(Unavailable(f"no environment: {answer.get('error')}"))
                 return
@@ -123,6 +129,10 @@ class ForkServer:
             ended.exited.set_result(int(answer["status"]))
         elif (lost := self._spawning.pop(int(answer["exited"]), None)) is not None and not lost.done():
             lost.set_exception(Unavailable("an environment ended before it began"))
+
+    def _pid_of(self, answer: dict[str, int | str], sender: int) -> int:
+        """Of the environment that an answer tells of; 0: there is none."""
+        return int(answer.get("pid", sender))
 
     def on_gone(self) -> None:
         if self.control.fileno() < 0:
@@ -180,6 +190,10 @@ class FunctionSnapshot(ForkServer):
             if opener >= 0:
                 os.close(opener)
 
+    def _pid_of(self, answer: dict[str, int | str], sender: int) -> int:
+        """As the kernel says, whatever the function does: what it names would be signalled and put into groups."""
+        return 0 if "error" in answer else sender
+
     def on_gone(self) -> None:
         self.is_alive = False
         ForkServer.on_gone(self)
@@ -201,6 +215,23 @@ class Template(ForkServer):
     key: str
     process: asyncio.subprocess.Process
     loaded: list[str] = field(default_factory=list)
+    is_gone: bool = False
+
+    async def fork(self, request: Mapping[str, object], fds: Sequence[int]) -> Child:
+        """Where functions run as its user, one may have stopped it: it is woken if it takes long."""
+        waking = asyncio.get_running_loop().call_later(FORK_S_SLOW, self._wake)
+        try:
+            return await ForkServer.fork(self, request, fds)
+        finally:
+            waking.cancel()
+
+    def _wake(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGCONT)
+
+    def on_gone(self) -> None:
+        self.is_gone = True
+        ForkServer.on_gone(self)
 
     @property
     def resident_mb(self) -> int:
@@ -213,7 +244,7 @@ class Template(ForkServer):
 
     @property
     def is_alive(self) -> bool:
-        return self.process.returncode is None
+        return self.process.returncode is None and not self.is_gone
 
     async def close(self) -> None:
         """End it and every environment that came from it."""
