@@ -7,7 +7,7 @@ from dataclasses import replace
 from penstock.framework.context import Context, Platform, RequestInfo
 from penstock.framework.credentials import Authenticator
 from penstock.framework.dispatch import internal_failure
-from penstock.gateway import hosts, posts
+from penstock.gateway import digests, hosts, posts
 from penstock.gateway.cors import Cors, FindRules, Rule
 from penstock.kernel.errors import ServiceError
 from penstock.kernel.scope import DEFAULT_ACCOUNT_ID, DEFAULT_REGION, Principal, Scope
@@ -102,7 +102,9 @@ class AwsFace:
             raise ServiceError(code, message, status=403)
         if is_s3:
             _check_length(request, found)
+            digests.check_stated(request, found.operation.name)
             _open_body(request, claim, seed)
+            await digests.check_document(request, found.operation.name)
         elif request.headers.get("content-encoding") == "gzip":
             request.body = chunked.gunzip(request.body)
         members = await codec.parse_request(found.operation, request, found.path_labels)
