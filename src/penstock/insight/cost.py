@@ -27,7 +27,7 @@ EXTRAS = ("provisioned_usd", "ephemeral_usd", "snap_start_usd", "streaming_usd",
 class FunctionCost:
     """One line of the bill. `usd` is all of it together.
 
-    provisioned_usd   provisioned concurrency, held and used; snap_start_usd: restores
+    provisioned_usd   provisioned concurrency, held and used; snap_start_usd: snapshots and restores
     ephemeral_usd     /tmp above 512 MB; streaming_usd: streamed answers above 6 MB each
     tenant_usd        environments made for tenants
     durable_usd       durable executions' operations and what they wrote, without its keeping
@@ -117,6 +117,7 @@ def _add_extras(line: FunctionCost, day: DayOfFunction, prices: dict[str, Any]) 
     line.provisioned_usd += day.held_gb_s * held + day.provisioned_gb_s * used
     line.ephemeral_usd += day.ephemeral_gb_s * prices["ephemeral_gb_second_usd"]
     line.snap_start_usd += day.restored_gb * prices["restored_gb_usd"]
+    line.snap_start_usd += day.cached_gb_s * prices["cached_gb_second_usd"]
     line.tenant_usd += day.tenant_gb * prices["tenant_gb_usd"].get(day.architecture, 0.0)
     line.streaming_usd += day.streamed_gb * prices["streamed_gb_usd"]
     line.durable_usd += day.durable_operations * prices["durable_operation_usd"]

@@ -6,9 +6,9 @@ from penstock.framework.context import Platform
 from penstock.kernel.scope import Scope
 from penstock.kernel.units import GIB
 from penstock.services.lambda_ import state
-from penstock.services.lambda_.operations import provisioned
+from penstock.services.lambda_.operations import provisioned, snapshot_cache
 from penstock.services.lambda_.operations.metering import meter_of
-from penstock.storage.transactions import ReadTransaction
+from penstock.storage.transactions import ReadTransaction, Transaction
 
 MB_MS_PER_GB_S = 1024 * 1000
 
@@ -34,6 +34,7 @@ class DayOfFunction:
     held_gb_s: float = 0.0
     ephemeral_gb_s: float = 0.0
     restored_gb: float = 0.0
+    cached_gb_s: float = 0.0
     streamed_gb: float = 0.0
     tenant_gb: float = 0.0
     durable_operations: int = 0
@@ -46,7 +47,7 @@ async def function_days(
     """In order of day, function and architecture; what is still in memory is written first."""
     await meter_of(platform).flush()
     now_ms = platform.clock.now_ms()
-    await platform.store.transact(lambda tx: provisioned.settle_all(tx, now_ms=now_ms))
+    await platform.store.transact(lambda tx: _settle(tx, now_ms))
 
     def read(tx: ReadTransaction) -> list[DayOfFunction]:
         return [
@@ -64,6 +65,7 @@ async def function_days(
                 usage.held_mb_ms / MB_MS_PER_GB_S,
                 usage.ephemeral_mb_ms / MB_MS_PER_GB_S,
                 usage.restored_mb / 1024,
+                usage.cached_mb_ms / MB_MS_PER_GB_S,
                 usage.streamed_bytes / GIB,
                 usage.tenant_mb / 1024,
                 usage.durable_operations,
@@ -73,3 +75,9 @@ async def function_days(
         ]
 
     return await platform.store.read(read)
+
+
+def _settle(tx: Transaction, now_ms: int) -> None:
+    """Count what is paid for by time, used or not."""
+    provisioned.settle_all(tx, now_ms=now_ms)
+    snapshot_cache.settle_all(tx, now_ms=now_ms)

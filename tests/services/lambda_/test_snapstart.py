@@ -1,6 +1,7 @@
 import pytest
 
 from penstock.engines.functions.ports import RestoreFailed
+from penstock.insight.cost import bill
 from penstock.kernel.errors import ServiceError
 from penstock.testkit.functions import create_function
 
@@ -62,3 +63,15 @@ async def test_a_failed_restore_is_told_by_its_own_error(world, pool, is_timeout
 async def test_what_snapstart_does_not_support_is_refused(world, pool, members, text):
     with pytest.raises(ServiceError, match=text):
         await create_function(world, SnapStart=ON, **members)
+
+
+async def test_a_snapshot_is_paid_for_while_it_is_kept_three_hours_at_least(world):
+    await create_function(world, Runtime="python3.12", SnapStart=ON, Publish=True, MemorySize=1024)
+    await world.settle()
+    least = (await bill(world.platform)).functions[0].snap_start_usd
+    assert least == pytest.approx(3 * 3600 * 0.0000015046)
+    await world.advance(30 * 3600)
+    assert (await bill(world.platform)).functions[0].snap_start_usd == pytest.approx(10 * least)
+    await world.call("lambda", "DeleteFunction", FunctionName="f", Qualifier="1")
+    await world.advance(30 * 3600)
+    assert (await bill(world.platform)).functions[0].snap_start_usd == pytest.approx(10 * least)

@@ -11,7 +11,7 @@ from penstock.kernel import arn
 from penstock.kernel.errors import ServiceError
 from penstock.kernel.scope import Scope
 from penstock.services.lambda_ import limits, messages, state
-from penstock.services.lambda_.operations import metrics, packages, specs
+from penstock.services.lambda_.operations import metrics, packages, snapshot_cache, specs
 from penstock.services.lambda_.operations.durable_runs import forget, run_durable_executions, tell_status, wake
 from penstock.services.lambda_.operations.event_runner import EventRunner
 from penstock.services.lambda_.operations.kafka_source import send_to_topic
@@ -89,6 +89,8 @@ def _finish(tx: Transaction, scope: Scope, version: Version, failure: str, *, no
         version.state, version.state_reason, version.state_code = "Failed", messages.INIT_FAILED, failure
     version.update_status, version.update_reason, version.update_code = "Successful", "", ""
     state.put_version(tx, scope, version)
+    if version.has_snap_start and not failure:
+        snapshot_cache.begin(tx, scope, version, now_ms=now_ms)
     previous = state.find_previous(tx, scope, version.name) if version.version == LATEST else None
     if previous is not None:
         state.drop_previous(tx, scope, version.name)

@@ -343,6 +343,7 @@ class Usage:
 
     provisioned_mb_ms  of that, in provisioned concurrency; held_mb_ms: what was held as such, busy or not
     ephemeral_mb_ms    /tmp above 512 MB times billed time
+    cached_mb_ms       memory of SnapStart's snapshots times how long they were kept
     restored_mb        memory of environments restored from SnapStart's snapshots
     tenant_mb          memory of environments made for tenants
     streamed_bytes     of streamed answers, above the first 6 MB of each
@@ -359,6 +360,7 @@ class Usage:
     held_mb_ms: int = 0
     ephemeral_mb_ms: int = 0
     restored_mb: int = 0
+    cached_mb_ms: int = 0
     tenant_mb: int = 0
     streamed_bytes: int = 0
     durable_operations: int = 0
