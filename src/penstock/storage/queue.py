@@ -3,7 +3,7 @@
     ("m", seq)            body
     ("s", seq)            state: a `_State` as a JSON list
     ("v", visible_at_ms, seq)  messages without a group by when they may be received next
-    ("w", visible_at_ms, seq)  those with one
+    ("w", visible_at_ms, seq)  those with one; the value of both says whether it was received
     ("g", group, seq)     the messages of a FIFO group, in order
     ("i", group, seq)     those of a group that were received and not yet deleted
     ("h", ready_at_ms, seq)    groups by when they may give out a message, not before, and by their oldest message
@@ -29,6 +29,7 @@ from penstock.storage.transactions import Key, ReadTransaction, Transaction
 
 GROUPS_AT_ONCE = 1000  # how many blocked groups a receive puts aside before it answers that there is nothing
 _DEDUP_SWEEP = 32
+_RECEIVED = b"r"
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,10 +247,8 @@ class Queue:
 
     def counts(self, tx: ReadTransaction, *, now_ms: int) -> Counts:
         in_flight = delayed = 0
-        for key in self._hidden(tx, now_ms):
-            state = self._state(tx, _int(key[-1]))
-            assert state is not None
-            if state.is_received:
+        for is_received in self._hidden(tx, now_ms):
+            if is_received:
                 in_flight += 1
             else:
                 delayed += 1
@@ -263,11 +262,12 @@ class Queue:
         """How many can't be received now, delayed or in flight; counted up to `limit`."""
         return sum(1 for _ in islice(self._hidden(tx, now_ms), limit))
 
-    def _hidden(self, tx: ReadTransaction, now_ms: int) -> Iterator[Key]:
+    def _hidden(self, tx: ReadTransaction, now_ms: int) -> Iterator[bool]:
+        """Whether it was received, for each message that can't be now."""
         for part in ("v", "w"):
             prefix = (*self._prefix, part)
-            for key, _ in tx.range(prefix, begin=(*prefix, now_ms + 1)):
-                yield key
+            for _, value in tx.range(prefix, begin=(*prefix, now_ms + 1)):
+                yield value == _RECEIVED
 
     def next_visible_ms(self, tx: ReadTransaction) -> int | None:
         """When the earliest message may be received (perhaps long past), or None if there is none."""
@@ -425,7 +425,8 @@ class Queue:
 
     def _put_state(self, tx: Transaction, seq: int, state: _State) -> None:
         tx.put((*self._prefix, "s", seq), orjson.dumps(_fields_of(state)))
-        tx.put((*self._prefix, "w" if state.group else "v", state.visible_at_ms, seq), b"")
+        value = _RECEIVED if state.is_received else b""
+        tx.put((*self._prefix, "w" if state.group else "v", state.visible_at_ms, seq), value)
         if state.owner:
             tx.put((*self._prefix, "o", state.owner, seq), b"")
 
