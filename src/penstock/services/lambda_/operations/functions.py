@@ -59,7 +59,7 @@ async def create_function(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     try:
         created = await ctx.store.transact(create)
     except (ServiceError, Unavailable):
-        await ctx.blobs.delete(package.blob_id)
+        await packages.discard(ctx, package)
         raise
     warn_of_signature(ctx, named, signing_arn)
     return rules.configuration(named.scope, created)

@@ -52,7 +52,7 @@ async def publish_layer_version(ctx: Context, req: dict[str, Any]) -> dict[str, 
     try:
         layer = await ctx.store.transact(publish)
     except (ServiceError, Unavailable):
-        await ctx.blobs.delete(package.blob_id)
+        await packages.discard(ctx, package)
         raise
     return await _with_content(ctx, scope, layer)
 

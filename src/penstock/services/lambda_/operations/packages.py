@@ -157,6 +157,12 @@ def drop(tx: Transaction, package: Package, *, now_ms: int) -> None:
     outbox.add(tx, state.DELETE_CODE, payload, due_ms=now_ms + limits.CODE_GRACE_MS, id=package.sha256)
 
 
+async def discard(ctx: Context, package: Package) -> None:
+    """Forget a package that nothing came to name."""
+    await ctx.blobs.delete(package.blob_id)
+    await remove_unpacked(ctx, package.sha256)
+
+
 async def remove_unpacked(ctx: Context, sha256: str) -> None:
     """Delete the folder, unless a package of the same content is in use. Renamed first, so it never lacks files."""
     if await ctx.store.read(lambda tx: state.is_used(tx, sha256)):

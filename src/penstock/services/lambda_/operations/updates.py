@@ -39,7 +39,7 @@ async def update_function_code(ctx: Context, req: dict[str, Any]) -> dict[str, A
     try:
         answer = await _update(ctx, named, req, change)
     except (ServiceError, Unavailable):
-        await ctx.blobs.delete(package.blob_id)
+        await packages.discard(ctx, package)
         raise
     function = await ctx.store.read(lambda tx: state.find_function(tx, named.scope, named.name))
     functions.warn_of_signature(ctx, named, function.code_signing_arn if function else "")
