@@ -240,3 +240,22 @@ async def test_what_does_not_go_together_is_refused(world, members, text):
     params = {"EventSourceArn": ARN, "FunctionName": "f", **members}
     with pytest.raises(ServiceError, match=text):
         await world.call("lambda", "CreateEventSourceMapping", **params)
+
+
+async def test_a_stream_that_is_deleted_and_made_again_is_read_from_its_new_beginning(world, pool):
+    async with world.background:
+        id = await feed(world)
+        await put(world, "old")
+        await world.call("kinesis", "SplitShard", StreamName="s", ShardToSplit="shardId-000000000000",
+                         NewStartingHashKey=str(2**127))  # fmt: skip
+        await world.advance(1)
+        await put(world, "older")
+        await world.call("kinesis", "DeleteStream", StreamName="s")
+        await world.advance(120)
+        described = await world.call("lambda", "GetEventSourceMapping", UUID=id)
+        assert described["LastProcessingResult"].startswith("PROBLEM: Cannot access stream")
+        await world.call("kinesis", "CreateStream", StreamName="s", ShardCount=1)
+        await world.advance(120)
+        await put(world, "new")
+        await world.advance(120)
+        assert [word for batch in batches(pool) for word in batch] == ["old", "older", "new"]

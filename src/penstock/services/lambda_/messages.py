@@ -511,10 +511,6 @@ def destination_is_source(target: str) -> ServiceError:
     return invalid(f"The on-failure destination {target} can't be a topic that the mapping reads.")
 
 
-def role_may_not(operation: str, service: str) -> ServiceError:
-    return invalid(f"The provided execution role does not have permissions to call {operation} on {service}")
-
-
 def stream_inaccessible(source_arn: str) -> ServiceError:
     """Source: https://github.com/aws-amplify/amplify-cli/issues/12965"""
     return invalid(problem_of_stream(source_arn).removeprefix("PROBLEM: "))

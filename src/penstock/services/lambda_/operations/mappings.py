@@ -100,9 +100,11 @@ class ShardProgress:
     """A shard's lanes, and what earlier divisions into lanes had done (engines/polling/lanes.py).
 
     revision   the mapping's: ranges that were pending under other settings are cut anew
+    begin      the shard's first sequence number: another one is another shard of the same name
     """
 
     revision: str = ""
+    begin: str = ""
     lanes: list[LaneProgress] = field(default_factory=list)
     generations: list[Generation] = field(default_factory=list)
     is_finished: bool = False
@@ -139,6 +141,12 @@ def all_sources(tx: ReadTransaction) -> Iterator[tuple[Scope, EventSource]]:
 def find_progress(tx: ReadTransaction, scope: Scope, id: str, shard_id: str) -> ShardProgress:
     key = ("lambda-progress", scope.account_id, scope.region, id, shard_id)
     return _PROGRESS.find(tx.get(key)) or ShardProgress()
+
+
+def find_progress_since(tx: ReadTransaction, scope: Scope, id: str, shard_id: str, begin: str) -> ShardProgress:
+    """None yet where what is stored is of another shard: its stream was deleted and made again."""
+    known = find_progress(tx, scope, id, shard_id)
+    return ShardProgress() if known.begin and begin and known.begin != begin else known
 
 
 def put_progress(tx: Transaction, scope: Scope, id: str, shard_id: str, progress: ShardProgress) -> None:

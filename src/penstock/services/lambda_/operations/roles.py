@@ -15,7 +15,11 @@ from penstock.kernel.scope import Scope, root_principal, service_principal
 from penstock.services.lambda_ import messages, rules
 from penstock.services.lambda_.operations.role_credentials import role_principal
 
-_DEAD_LETTERS = {"sqs": ("sqs:SendMessage", "SendMessage", "SQS"), "sns": ("sns:Publish", "Publish", "SNS")}
+_TARGETS = {
+    "sqs": ("sqs:SendMessage", "SendMessage", "SQS"),
+    "sns": ("sns:Publish", "Publish", "SNS"),
+    "s3": ("s3:PutObject", "PutObject", "S3"),
+}
 
 
 async def check(ctx: Context, role_arn: str, name: str, req: dict[str, Any]) -> None:
@@ -26,14 +30,20 @@ async def check(ctx: Context, role_arn: str, name: str, req: dict[str, Any]) -> 
     if ctx.platform.auth != "enforce":
         return
     await _check_trust(ctx, role_arn)
-    target = (req.get("DeadLetterConfig") or {}).get("TargetArn")
-    if target:
-        action, call, service = _DEAD_LETTERS[arn.parse(target).service]
-        if not await _may(ctx, role_arn, name, action, target):
-            raise messages.role_lacks(call, service)
+    await check_target(ctx, role_arn, name, (req.get("DeadLetterConfig") or {}).get("TargetArn"))
     has_network = bool((req.get("VpcConfig") or {}).get("SubnetIds"))
     if has_network and not await _may(ctx, role_arn, name, "ec2:CreateNetworkInterface", "*"):
         raise messages.role_lacks("CreateNetworkInterface", "EC2")
+
+
+async def check_target(ctx: Context, role_arn: str, name: str, target: str | None) -> None:
+    """The role may send what is given up to a queue, a topic or a bucket. Raises InvalidParameterValueException."""
+    if ctx.platform.auth != "enforce" or not target or not arn.is_arn(target):
+        return
+    action, call, service = _TARGETS[arn.parse(target).service]
+    resource = f"{target}/*" if service == "S3" else target
+    if not await _may(ctx, role_arn, name, action, resource):
+        raise messages.role_lacks(call, service)
 
 
 async def _check_trust(ctx: Context, role_arn: str) -> None:

@@ -41,7 +41,7 @@ from penstock.services.lambda_.operations import mappings
 from penstock.services.lambda_.operations.batch_answers import failed_items, window_state
 from penstock.services.lambda_.operations.mappings import LaneProgress, ShardProgress
 from penstock.services.lambda_.operations.stream_mapping import StreamMapping
-from penstock.services.lambda_.operations.stream_sources import Page, StreamRecord, iso
+from penstock.services.lambda_.operations.stream_sources import Page, Shard, StreamRecord, iso
 from penstock.storage.transactions import Transaction
 
 log = logging.getLogger("penstock.lambda.sources")
@@ -49,34 +49,39 @@ log = logging.getLogger("penstock.lambda.sources")
 AFTER_ERROR_MS, AFTER_ERROR_MS_MAX = 1000, 60_000
 THROTTLED_MS_FIRST, THROTTLED_MS_MAX = 500, 30_000
 PAGES_KEPT = 4
+_OF_ANOTHER_STREAM = ("InvalidArgumentException", "ResourceNotFoundException")
+"""What a sequence number is answered once its stream was deleted, or made again under its name."""
 UNSTORED_MAX = 1000
 """So many records may be passed over, filtered or another lane's, before that is stored."""
 
 
 class ShardReader:
-    """Runs the shard's lanes until they have read it to its end, or the mapping's poller is retired."""
+    """Runs the shard's lanes until they have read it to its end, the mapping's poller is retired, or the stream is
+    another one.
+    """
 
-    def __init__(self, mapping: StreamMapping, shard_id: str) -> None:
-        self.mapping, self.shard_id = mapping, shard_id
+    def __init__(self, mapping: StreamMapping, shard: Shard) -> None:
+        self.mapping, self.shard_id, self._begin = mapping, shard.id, shard.begin
         self._stored = ShardProgress()
         self._pages: deque[tuple[int, Page]] = deque(maxlen=PAGES_KEPT)
         self._reads: dict[str | None, asyncio.Future[Page]] = {}
         self._empty: tuple[str | None, asyncio.Event] | None = None
-        self._tried = 0
+        self.is_stale = False
 
-    async def run(self) -> bool:
-        """Whether the shard's end was reached, and that is stored."""
+    async def run(self) -> None:
+        """Until then; that the shard's end was reached is stored."""
         source, ctx = self.mapping.source, self.mapping.ctx
         with ctx.clock.busy():
-            known = await ctx.store.read(lambda tx: mappings.find_progress(tx, ctx.scope, source.id, self.shard_id))
+            known = await ctx.store.read(
+                lambda tx: mappings.find_progress_since(tx, ctx.scope, source.id, self.shard_id, self._begin)
+            )
         self._stored = adapted(known, source.parallelization, source.revision)
+        self._stored.begin = self._begin
         lanes = [Lane(self, index, lane) for index, lane in enumerate(self._stored.lanes)]
         async with asyncio.TaskGroup() as tasks:
             runs = [tasks.create_task(lane.run(), name="penstock-lane") for lane in lanes]
-        if not all(run.result() for run in runs):
-            return False
-        await self.store(None, LaneProgress())
-        return True
+        if all(run.result() for run in runs):
+            await self.store(None, LaneProgress())
 
     async def page_after(self, after: str | None, changed: asyncio.Event) -> Page:
         """What comes after a number; lanes that stand close together share one read."""
@@ -130,19 +135,19 @@ class ShardReader:
         stored = self._stored
         if len(stored.lanes) > 1:
             known = mappings.find_progress(tx, scope, id, self.shard_id)
-            stored = known if known.revision == stored.revision else stored
+            stored = known if (known.revision, known.begin) == (stored.revision, stored.begin) else stored
         lanes = [step if index == lane else one for index, one in enumerate(stored.lanes)]
         marks = [one.checkpoint for one in lanes]
         lowest = None if None in marks else str(min(int(mark) for mark in marks if mark is not None))
         generations = still_needed(lowest, stored.generations) if stored.generations else []
-        put = ShardProgress(stored.revision, lanes, generations, is_finished=lane is None)
+        put = ShardProgress(stored.revision, stored.begin, lanes, generations, is_finished=lane is None)
         mappings.put_progress(tx, scope, id, self.shard_id, put)
         return put
 
 
 def adapted(known: ShardProgress, lanes: int, revision: str) -> ShardProgress:
     """What was stored, for the mapping as it is now: other settings cut pending batches anew."""
-    progress = ShardProgress(revision, list(known.lanes), list(known.generations), known.is_finished)
+    progress = ShardProgress(revision, known.begin, list(known.lanes), list(known.generations), known.is_finished)
     if known.lanes and known.revision != revision:
         progress.lanes = [replace(lane, pending=[]) for lane in known.lanes]
     if known.lanes and len(known.lanes) != lanes:
@@ -185,7 +190,7 @@ class Lane:
 
     async def run(self) -> bool:
         """Whether it has come to the shard's end."""
-        while not self._mapping.is_retired:
+        while not self._mapping.is_retired and not self._shard.is_stale:
             changed = self._mapping.wakeup.changed
             try:
                 step = await self._step(changed)
@@ -206,7 +211,11 @@ class Lane:
     async def _on_error(self, error: ServiceError | Unavailable) -> _Step:
         self._errors += 1
         delay_ms = min(AFTER_ERROR_MS << min(self._errors - 1, 10), AFTER_ERROR_MS_MAX)
-        await self._mapping.note_source_error(error)
+        if isinstance(error, ServiceError) and error.code in _OF_ANOTHER_STREAM:
+            self._shard.is_stale = True
+            self._mapping.wakeup.signal()
+        if self._errors > 1:
+            await self._mapping.note_source_error(error)
         return _Step(self._ctx.clock.now_ms() + delay_ms)
 
     async def _step(self, changed: asyncio.Event) -> _Step:

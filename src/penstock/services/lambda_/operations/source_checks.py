@@ -8,7 +8,7 @@ from penstock.kernel import arn
 from penstock.kernel.errors import ServiceError
 from penstock.kernel.scope import Principal, Scope
 from penstock.services.lambda_ import messages
-from penstock.services.lambda_.operations import functions
+from penstock.services.lambda_.operations import functions, roles
 from penstock.services.lambda_.operations.kafka_source import SERVERS_TAG, check_access, servers_of
 from penstock.services.lambda_.operations.mappings import EventSource
 from penstock.services.lambda_.operations.source_targets import principal_of
@@ -36,6 +36,7 @@ async def check_source(ctx: Context, named: Named, source: EventSource) -> None:
     """Raises InvalidParameterValueException where the function couldn't be fed."""
     version = await ctx.store.read(lambda tx: functions.get_version(tx, named))
     role = principal_of(version.role, ctx, named.name)
+    await roles.check_target(ctx, version.role, named.name, source.on_failure)
     if source.kind == "sqs":
         await _check_queue(ctx, source, role, version.timeout_s)
     elif source.kind in ("kinesis", "dynamodb"):
@@ -67,7 +68,7 @@ async def _check_queue(ctx: Context, source: EventSource, role: Principal, timeo
     for operation, params in probes:
         code, text = await _refusal(ctx, source, "sqs", operation, params, role)
         if code in _REFUSALS:
-            raise messages.role_may_not(operation, "SQS")
+            raise messages.role_lacks(operation, "SQS")
         if code in ("QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue"):
             raise messages.queue_refused(code, text)
     wanted = {"QueueUrl": url, "AttributeNames": ["VisibilityTimeout"]}
@@ -75,7 +76,7 @@ async def _check_queue(ctx: Context, source: EventSource, role: Principal, timeo
         answer = await ctx.call("sqs", "GetQueueAttributes", wanted, as_=role, scope=_scope_of(source))
     except ServiceError as error:
         if error.code in _REFUSALS:
-            raise messages.role_may_not("GetQueueAttributes", "SQS") from None
+            raise messages.role_lacks("GetQueueAttributes", "SQS") from None
         raise messages.queue_refused(error.code, error.message) from None
     hidden_s = int(answer["Attributes"]["VisibilityTimeout"])
     if hidden_s < timeout_s:

@@ -86,7 +86,9 @@ class StreamMapping:
 
     async def note_source_error(self, error: ServiceError | Unavailable) -> None:
         """What LastProcessingResult says where the stream can't be read; passing faults aren't told."""
-        if isinstance(error, Unavailable):
+        if isinstance(error, ServiceError) and error.message.startswith("Function not found"):
+            result = "PROBLEM: Function call failed"
+        elif isinstance(error, Unavailable):
             result = messages.PROBLEM_OF_CLUSTER if self.source.is_kafka else ""
         elif error.status == 429 or error.status >= 500 or "Throughput" in error.code:
             result = ""

@@ -67,10 +67,10 @@ class StreamPoller:
                     errors += 1
                     await self._on_error(mapping, error, errors)
                     continue
-                for shard_id in ready:
-                    if shard_id not in running:
-                        running.add(shard_id)
-                        tasks.create_task(self._read(mapping, shard_id), name="penstock-shard")
+                for shard in ready:
+                    if shard.id not in running:
+                        running.add(shard.id)
+                        tasks.create_task(self._read(mapping, shard, running), name="penstock-shard")
                 await changed.wait()
 
     async def _open(self) -> StreamSource:
@@ -84,25 +84,29 @@ class StreamPoller:
             return KafkaStream(self._ctx, self._source, principal, self._wakeup, self._ended)
         return stream_source(self._source, self._call, role)
 
-    async def _read(self, mapping: StreamMapping, shard_id: str) -> None:
-        if await ShardReader(mapping, shard_id).run():
-            self._ended.signal()  # its children may be read, and there are none before
+    async def _read(self, mapping: StreamMapping, shard: Shard, running: set[str]) -> None:
+        await ShardReader(mapping, shard).run()
+        running.discard(shard.id)
+        self._ended.signal()  # a finished shard's children may be read; or the stream isn't what it was
 
     async def _on_error(self, mapping: StreamMapping, error: ServiceError | Unavailable, errors: int) -> None:
         log.warning("stream can't be listed stream=%s reason=%s", self._source.source_arn, error)
-        await mapping.note_source_error(error)
+        if errors > 1:  # a stream that is being made isn't there yet
+            await mapping.note_source_error(error)
         delay_ms = min(AFTER_ERROR_MS << min(errors - 1, 10), AFTER_ERROR_MS_MAX)
         await wait(self._is_retired, self._ctx.clock, self._ctx.clock.now_ms() + delay_ms)
 
-    async def _ready(self, shards: list[Shard]) -> list[str]:
+    async def _ready(self, shards: list[Shard]) -> list[Shard]:
         """Unfinished shards whose parents are finished, or beyond the stream's retention."""
         known = {shard.id for shard in shards}
 
-        def unfinished(tx: ReadTransaction) -> list[str]:
+        def unfinished(tx: ReadTransaction) -> list[Shard]:
             scope, id = self._ctx.scope, self._source.id
-            done = {one for one in known if mappings.find_progress(tx, scope, id, one).is_finished}
+            done = {
+                one.id for one in shards if mappings.find_progress_since(tx, scope, id, one.id, one.begin).is_finished
+            }
             return [
-                shard.id
+                shard
                 for shard in shards
                 if shard.id not in done and all(one in done or one not in known for one in shard.parents)
             ]

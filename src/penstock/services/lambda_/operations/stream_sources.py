@@ -49,8 +49,11 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
+    """`begin` tells it from a shard of the same name in a stream that was deleted and made again."""
+
     id: str
     parents: tuple[str, ...] = ()
+    begin: str = ""
 
 
 class StreamSource(Protocol):
@@ -201,7 +204,8 @@ class KinesisStream(ServiceStream):
             answer = await self.call("kinesis", "ListShards", params)
             for shard in answer["Shards"]:
                 parents = (shard.get("ParentShardId"), shard.get("AdjacentParentShardId"))
-                found.append(Shard(shard["ShardId"], tuple(parent for parent in parents if parent)))
+                begin = shard["SequenceNumberRange"]["StartingSequenceNumber"]
+                found.append(Shard(shard["ShardId"], tuple(parent for parent in parents if parent), begin))
             if not answer.get("NextToken"):
                 return found
             params = {"NextToken": answer["NextToken"]}
