@@ -222,3 +222,17 @@ async def test_an_index_may_have_several_attributes_in_its_key(dynamo):
     assert [one["s"] for one in found] == [4, 5]
     found = await dynamo.query("g = :g AND h = :h", {"g": "x", "h": "y"}, IndexName="wide")
     assert [one["s"] for one in found] == list(range(6))
+
+
+async def test_time_to_live_that_is_switched_off_and_on_again_still_works(dynamo):
+    await dynamo.table()
+    now_s = dynamo.world.clock.now_ms() // 1000
+    for s in range(20):
+        await dynamo.put(p="a", s=s, ttl=now_s + 60)
+    specification = {"AttributeName": "ttl"}
+    for is_on in (True, False, True):
+        await dynamo.call(
+            "UpdateTimeToLive", TableName="table", TimeToLiveSpecification={**specification, "Enabled": is_on}
+        )
+    await dynamo.world.advance(120)
+    assert (await dynamo.call("Scan", TableName="table"))["Count"] == 0

@@ -74,7 +74,7 @@ async def index_expiries(ctx: Context, intent: Intent) -> None:
 
     def some(tx: Transaction) -> bytes:
         table = _current(tx, ctx, intent)
-        if table is None or table.ttl != intent.payload["attribute"]:
+        if table is None or table.ttl_key != intent.payload["ttl_key"]:
             return b""
         prefix = (*state.ITEMS, table.key)
         last, seen = b"", 0
@@ -99,7 +99,7 @@ async def expire(ctx: Context, intent: Intent) -> None:
         table = _current(tx, ctx, intent)
         if table is None or not table.ttl:
             return False
-        prefix = (*state.EXPIRIES, table.key)
+        prefix = table.expiries
         due = list(tx.range(prefix, end=(*prefix, now_ms // 1000 + 1), limit=limits.EXPIRED_AT_ONCE))
         for place, _ in due:
             key = place[len(prefix) + 1 :]

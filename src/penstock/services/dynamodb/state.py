@@ -4,7 +4,7 @@ table     ("dynamodb", "table", account, region, NAME): a table with its indexes
 item      ("dynamodb", "i", KEY, hash, key...): an item, by the hash of its partition key (values.encode)
 entry     ("dynamodb", "x", INDEXKEY, hash, index key..., item key...): what an index projects of an item
 counts    ("dynamodb", "n", KEY): items and bytes of a table and of each of its indexes
-expiry    ("dynamodb", "ttl", KEY, second, item key...): when an item expires
+expiry    ("dynamodb", "ttl", TTLKEY, second, item key...): when an item expires
 told      ("dynamodb", "told", KEY): a storage.journal.Journal, a log per Kinesis stream that is told of changes
 token     ("dynamodb", "token", account, region, TOKEN): what a transaction was answered
 undo      ("dynamodb", "undo", KEY, time, item key...): what a change at that time replaced, for point-in-time recovery
@@ -102,6 +102,7 @@ class Table:
     stream_view: str = ""
     is_streaming: bool = False
     ttl: str = ""
+    ttl_key: str = ""
     tags: dict[str, str] = field(default_factory=dict)
     destinations: list[Destination] = field(default_factory=list)
     is_recoverable: bool = False
@@ -117,6 +118,11 @@ class Table:
 
     def stream_arn(self, scope: Scope) -> str:
         return f"{self.arn(scope)}/stream/{self.stream_label}"
+
+    @property
+    def expiries(self) -> Key:
+        """Below it lies when items expire; another place each time that it is switched on."""
+        return (*EXPIRIES, self.ttl_key or self.key)
 
     def find_index(self, name: str) -> Index | None:
         return next((index for index in self.indexes if index.name == name), None)

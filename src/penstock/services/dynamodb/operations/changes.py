@@ -151,7 +151,7 @@ def _move_expiry(
     after = expiry_of(table, new, now_ms) if new is not None else None
     if before == after:
         return
-    place: Key = (*state.EXPIRIES, table.key)
+    place = table.expiries
     if before is not None:
         tx.delete((*place, before, *key))
     if after is not None:
@@ -159,7 +159,7 @@ def _move_expiry(
 
 
 def put_expiry(tx: Transaction, scope: Scope, table: Table, key: Key, expiry_s: int, *, now_ms: int) -> None:
-    tx.put((*state.EXPIRIES, table.key, expiry_s, *key), b"")
+    tx.put((*table.expiries, expiry_s, *key), b"")
     due_ms = max(expiry_s * 1000, now_ms) + EXPIRE_LAG_MS
     waiting = outbox.find(tx, EXPIRE, table.key)
     if waiting is None or waiting.due_ms > due_ms:

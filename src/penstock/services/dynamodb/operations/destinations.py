@@ -46,7 +46,7 @@ def tell(
         event = _event(scope, table, old, new, now_ms=now_ms, is_expiry=is_expiry, precision=destination.precision)
         event["eventID"] = f"{table.id}-{journal.next_position(tx, destination.stream_arn):012d}"
         data = orjson.dumps([str(key[0]), event], default=values.as_json)
-        journal.append(tx, destination.stream_arn, data, now_ms=now_ms)
+        position = journal.append(tx, destination.stream_arn, data, now_ms=now_ms).position
         name = f"{table.key}/{destination.stream_arn}"
         if outbox.find(tx, TELL, name) is None:
             payload: dict[str, object] = {
@@ -55,6 +55,8 @@ def tell(
                 "name": table.name,
                 "key": table.key,
                 "stream": destination.stream_arn,
+                # So that it isn't taken for the one that is just being concluded.
+                "position": position,
             }
             outbox.add(tx, TELL, payload, due_ms=now_ms, id=name)
 

@@ -143,7 +143,8 @@ async def delete_table(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
         state.delete_table(tx, scope, name)
         tx.delete((*state.COUNTS, table.key))
         outbox.cancel(tx, EXPIRE, table.key)
-        for prefix in (state.ITEMS, state.EXPIRIES, state.UNDO, state.TOLD):
+        clear(tx, scope, table, [table.expiries], now_ms)
+        for prefix in (state.ITEMS, state.UNDO, state.TOLD):
             clear(tx, scope, table, [(*prefix, table.key)], now_ms)
         for index in table.indexes:
             clear(tx, scope, table, [(*state.ENTRIES, index.key)], now_ms)
@@ -280,6 +281,7 @@ def _named(ctx: Context, resource: str) -> tuple[Scope, str]:
 async def update_time_to_live(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     scope, name = table_of(ctx, req["TableName"])
     wanted, now_ms = req["TimeToLiveSpecification"], ctx.clock.now_ms()
+    ttl_key = schemas.new_key(ctx)
 
     def update(tx: Transaction) -> None:
         table = state.edit_table(tx, scope, name)
@@ -292,7 +294,7 @@ async def update_time_to_live(ctx: Context, req: dict[str, Any]) -> dict[str, An
                     else f"TimeToLive is active on a different AttributeName: current AttributeName is {table.ttl}"
                 )
                 raise messages.invalid(told)
-            table.ttl = attribute
+            table.ttl, table.ttl_key = attribute, ttl_key
             index_expiries(tx, scope, table, now_ms)
         else:
             if not table.ttl:
@@ -302,7 +304,7 @@ async def update_time_to_live(ctx: Context, req: dict[str, Any]) -> dict[str, An
                 raise messages.invalid(told)
             table.ttl = ""
             outbox.cancel(tx, EXPIRE, table.key)
-            clear(tx, scope, table, [(*state.EXPIRIES, table.key)], now_ms)
+            clear(tx, scope, table, [table.expiries], now_ms)
         state.put_table(tx, scope, table)
 
     await ctx.store.transact(update)
@@ -319,9 +321,9 @@ def index_expiries(tx: Transaction, scope: Scope, table: Table, now_ms: int) -> 
         "region": scope.region,
         "name": table.name,
         "key": table.key,
-        "attribute": table.ttl,
+        "ttl_key": table.ttl_key,
     }
-    outbox.add(tx, INDEX_EXPIRIES, payload, due_ms=now_ms, id=table.key)
+    outbox.add(tx, INDEX_EXPIRIES, payload, due_ms=now_ms, id=table.ttl_key)
 
 
 @operation
