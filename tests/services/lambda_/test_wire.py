@@ -178,3 +178,62 @@ def test_a_client_hears_errors_as_its_own_exceptions(wire):
             FunctionName="g", Runtime="python3.11", Role=ROLE, Handler="a.b", Code={"ZipFile": b"0" * 52_428_801}
         )
     assert large.value.response["ResponseMetadata"]["HTTPStatusCode"] == 413
+
+
+def test_a_client_signs_code_shares_layers_and_writes_whole_policies(wire):
+    client = wire.client
+    arn = wire.create(Publish=True)["FunctionArn"]
+    publishers = {"SigningProfileVersionArns": ["arn:aws:signer:us-east-1:000000000000:/signing-profiles/p/abcdefghij"]}
+    signing = client.create_code_signing_config(AllowedPublishers=publishers, Tags={"a": "1"})["CodeSigningConfig"]
+    assert wire.statuses[-1] == 201
+    signing_arn = signing["CodeSigningConfigArn"]
+    client.put_function_code_signing_config(FunctionName="f", CodeSigningConfigArn=signing_arn)
+    assert client.list_functions_by_code_signing_config(CodeSigningConfigArn=signing_arn)["FunctionArns"] == [arn]
+    client.tag_resource(Resource=signing_arn, Tags={"b": "2"})
+    assert client.list_tags(Resource=signing_arn)["Tags"] == {"a": "1", "b": "2"}
+    with pytest.raises(client.exceptions.ResourceConflictException):
+        client.delete_code_signing_config(CodeSigningConfigArn=signing_arn)
+    client.delete_function_code_signing_config(FunctionName="f")
+    client.delete_code_signing_config(CodeSigningConfigArn=signing_arn)
+    assert wire.statuses[-2:] == [204, 204]
+    client.publish_layer_version(LayerName="l", Content={"ZipFile": zipped()})
+    grant = {"StatementId": "s", "Action": "lambda:GetLayerVersion", "Principal": "111122223333"}
+    revision = client.add_layer_version_permission(LayerName="l", VersionNumber=1, **grant)["RevisionId"]
+    assert wire.statuses[-1] == 201
+    assert client.get_layer_version_policy(LayerName="l", VersionNumber=1)["RevisionId"] == revision
+    with pytest.raises(client.exceptions.PreconditionFailedException):
+        client.remove_layer_version_permission(LayerName="l", VersionNumber=1, StatementId="s", RevisionId="x")
+    client.remove_layer_version_permission(LayerName="l", VersionNumber=1, StatementId="s", RevisionId=revision)
+    policy = (
+        '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"lambda:*","Resource":"*"}]}'
+    )
+    written = client.put_resource_policy(ResourceArn=arn, Policy=policy)
+    assert client.get_resource_policy(ResourceArn=arn)["Policy"] == policy
+    client.delete_resource_policy(ResourceArn=arn, RevisionId=written["RevisionId"])
+    assert wire.statuses[-1] == 204
+    client.put_runtime_management_config(FunctionName="f", Qualifier="1", UpdateRuntimeOn="FunctionUpdate")
+    assert client.get_runtime_management_config(FunctionName="f", Qualifier="1")["UpdateRuntimeOn"] == "FunctionUpdate"
+    assert client.list_capacity_providers()["CapacityProviders"] == []
+    with pytest.raises(client.exceptions.ResourceNotFoundException):
+        client.get_capacity_provider(CapacityProviderName="c")
+
+
+def test_statuses_and_bodies_of_refusals_are_aws_s(wire):
+    client = wire.client
+    wire.create()
+    for call, status, code, member in (
+        (lambda: client.get_function(FunctionName="g"), 404, "ResourceNotFoundException", "Message"),
+        (lambda: wire.create(), 409, "ResourceConflictException", "message"),
+        (lambda: wire.create("g", MemorySize=10_241), 400, "InvalidParameterValueException", "message"),
+        (lambda: client.update_function_code(FunctionName="f", ZipFile=zipped(), RevisionId="x"), 412,
+         "PreconditionFailedException", "message"),
+    ):  # fmt: skip
+        with pytest.raises(ClientError) as raised:
+            call()
+        answer = raised.value.response
+        assert (wire.statuses[-1], answer["Error"]["Code"], answer["Type"]) == (status, code, "User")
+        assert answer[member] == answer["Error"]["Message"]
+        assert answer["ResponseMetadata"]["HTTPHeaders"]["x-amzn-errortype"] == code
+    with pytest.raises(ClientError, match="Member must have value greater than or equal to 1") as raised:
+        wire.create("g", Timeout=0)
+    assert raised.value.response["Error"]["Code"] == "ValidationException"
