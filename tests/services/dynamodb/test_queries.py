@@ -73,9 +73,9 @@ async def test_a_page_ends_after_a_megabyte(dynamo):
     for s in range(12):
         await dynamo.put(p="a", s=s, t="x" * 100_000)
     first = await dynamo.call("Scan", TableName="table")
-    assert first["Count"] == 11
+    assert first["Count"] == 10
     second = await dynamo.call("Scan", TableName="table", ExclusiveStartKey=first["LastEvaluatedKey"])
-    assert (second["Count"], "LastEvaluatedKey" in second) == (1, False)
+    assert (second["Count"], "LastEvaluatedKey" in second) == (2, False)
 
 
 async def test_segments_share_a_table(dynamo):

@@ -189,7 +189,7 @@ async def test_batches(dynamo):
 async def test_nesting_has_a_bound(dynamo):
     await dynamo.table()
     deep = typed("x")
-    for _ in range(32):
+    for _ in range(31):
         deep = {"L": [deep]}
     await dynamo.call("PutItem", TableName="table", Item={**item(p="a", s=1), "x": deep})
     text = await dynamo.invalid("PutItem", TableName="table", Item={**item(p="a", s=1), "x": {"L": [deep]}})

@@ -67,6 +67,14 @@ async def test_a_repeated_transaction_costs_reads(dynamo):
     assert again["ConsumedCapacity"] == [{"TableName": "table", "CapacityUnits": 2.0, "ReadCapacityUnits": 2.0}]
 
 
+async def test_names_and_values_that_nothing_uses_are_no_error_here(dynamo):
+    await dynamo.table()
+    unused = {"ExpressionAttributeNames": {"#a": "a"}, "ExpressionAttributeValues": {":a": typed(1)}}
+    one = {"Put": {**put(p="a", s=1)["Put"], **unused}}
+    await dynamo.call("TransactWriteItems", TransactItems=[one])
+    assert await dynamo.get(p="a", s=1) is not None
+
+
 async def test_a_projection_that_finds_nothing_gives_no_item(dynamo):
     await dynamo.table()
     await dynamo.put(p="a", s=1, v=1)

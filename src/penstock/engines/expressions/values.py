@@ -18,7 +18,8 @@ from penstock.engines.expressions.errors import BadExpression
 Value = Mapping[str, Any]
 Item = dict[str, Any]
 SETS = ("SS", "NS", "BS")
-DEPTH_MAX = 32
+DEPTH_MAX = 31
+"""Maps and lists around a value; with the attribute itself that makes AWS's 32 levels."""
 _INVALID = "One or more parameter values were invalid: "
 _SIZE_BYTES = 4
 _PLAIN, _WITH_BINARY = b"0", b"1"

@@ -207,12 +207,13 @@ def read_page(tx: ReadTransaction, table: Table, request: Request) -> Page:
     for place, data in _rows(tx, table, index, request, wanted):
         if request.limit is not None and page.scanned >= request.limit:
             break
-        if page.size >= limits.PAGE_BYTES_MAX.value:
+        size = values.stored_size(data)
+        if page.scanned and page.size + size > limits.PAGE_BYTES_MAX.value:
             page.last_key = _key_of(table, index, last)
             return page
         last = values.decode(data)
         page.scanned += 1
-        page.size += values.stored_size(data)
+        page.size += size
         item = last
         if needs_item:
             item = _whole(tx, table, place, page, is_consistent=request.is_consistent)

@@ -26,6 +26,7 @@ Costs = dict[str, tuple[Table, Cost]]
 FACTOR = 2.0
 """A transaction prepares and commits: each of its units is two. Source:
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html"""
+_EXPRESSIONS = ("ConditionExpression", "UpdateExpression", "ProjectionExpression")
 _CODES = {
     "ConditionalCheckFailedException": "ConditionalCheckFailed",
     "ValidationException": "ValidationError",
@@ -66,7 +67,14 @@ def _write_of(ctx: Context, one: Members) -> Write:
     given = [kind for kind in kinds if one.get(kind) is not None]
     if len(given) != 1:
         raise messages.invalid("TransactItems can only contain one of Check, Put, Update or Delete")
-    return kinds[given[0]](ctx, one[given[0]])
+    return kinds[given[0]](ctx, _with_use(one[given[0]]))
+
+
+def _with_use(members: Members) -> Members:
+    """Without names and values that no expression could use: only here DynamoDB doesn't mind them."""
+    if any(members.get(name) is not None for name in _EXPRESSIONS):
+        return members
+    return {name: value for name, value in members.items() if not name.startswith("ExpressionAttribute")}
 
 
 async def write_all(
@@ -165,7 +173,7 @@ def digest_of(request: Any) -> str:
 
 @operation
 async def transact_get_items(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    reads = [items.read_of(ctx, one["Get"]) for one in req["TransactItems"]]
+    reads = [items.read_of(ctx, _with_use(one["Get"])) for one in req["TransactItems"]]
 
     def run(tx: ReadTransaction) -> list[Any]:
         def decide(read: Read) -> Any:
