@@ -122,9 +122,9 @@ def test_what_is_no_value_is_refused(value, told):
         values.normal(value)
 
 
-def test_values_nest_32_deep_and_no_deeper():
+def test_values_lie_in_31_maps_and_lists_and_in_no_more():
     value = {"S": "x"}
-    for _ in range(32):
+    for _ in range(31):
         value = {"L": [value]}
     assert values.normal(value) == value
     with pytest.raises(BadExpression, match="Nesting Levels"):
