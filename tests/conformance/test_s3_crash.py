@@ -5,6 +5,7 @@ import itertools
 import json
 import random
 import signal
+import socket
 import threading
 import time
 
@@ -84,3 +85,20 @@ def sweep(data):
         await blobs.close()
 
     asyncio.run(collect())
+
+
+def test_a_client_that_leaves_in_the_middle_leaves_nothing(fresh_node):
+    node = fresh_node()
+    s3 = node.client("s3")
+    s3.create_bucket(Bucket="data")
+    host, port = node.url.removeprefix("http://").split(":")
+    url = s3.generate_presigned_url("put_object", {"Bucket": "data", "Key": "k"})
+    path = url.removeprefix(node.url)
+    for _ in range(5):
+        with socket.create_connection((host, int(port))) as connection:
+            head = f"PUT {path} HTTP/1.1\r\nhost: {host}:{port}\r\ncontent-length: 50000000\r\n\r\n"
+            connection.sendall(head.encode() + b"x" * 5_000_000)
+    s3.put_object(Bucket="data", Key="k", Body=b"y" * 100_000)
+    assert node.stop() == 0
+    assert [path.stat().st_size for path in (node.data / "blobs").rglob("*") if path.is_file()] == [100_000]
+    assert json.loads(node.run("fsck", "--data", str(node.data), "--json").stdout)["problems"] == []

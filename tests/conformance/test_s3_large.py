@@ -110,3 +110,26 @@ def test_ten_thousand_parts_become_an_object_without_moving_a_byte(fresh_node, t
     assert piece == b"\0" * 10
     attributes = s3.get_object_attributes(Bucket="large", Key="k", ObjectAttributes=["ObjectParts", "ObjectSize"])
     assert (attributes["ObjectSize"], attributes["ObjectParts"]["TotalPartsCount"]) == (MANY * SMALL, MANY)
+
+
+def test_a_page_of_a_hundred_thousand_keys_is_a_page_however_they_lie(fresh_node, tmp_path):
+    count, folders = 100_000, 500
+
+    def fill(tx):
+        for number in range(count):
+            version = Version(f"f={number % folders:03}/{number:06}", size=1, etag="0" * 32, modified_ms=1)
+            tx.put(("s3", "current", "large", version.key), state.dump_version(version))
+
+    node = fresh_node(data=prepared(tmp_path / "prepared", fill))
+    s3 = node.client("s3")
+    s3.list_objects_v2(Bucket="large", MaxKeys=1)
+    before = resident_mb(node)
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket="large")
+    assert sum(len(page["Contents"]) for page in pages) == count
+    [page] = s3.get_paginator("list_objects_v2").paginate(Bucket="large", Delimiter="/")
+    assert [entry["Prefix"] for entry in page["CommonPrefixes"]] == [f"f={number:03}/" for number in range(folders)]
+    [inner] = s3.get_paginator("list_objects_v2").paginate(Bucket="large", Prefix="f=499/", Delimiter="/")
+    assert len(inner["Contents"]) == count // folders
+    pages = s3.get_paginator("list_object_versions").paginate(Bucket="large", Delimiter="/")
+    assert sum(len(page["CommonPrefixes"]) for page in pages) == folders
+    assert resident_mb(node) - before < 32
