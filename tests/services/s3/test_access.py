@@ -195,3 +195,13 @@ def test_the_owners_root_is_never_locked_out_of_the_policy(guarded):
     assert asks(guarded, OTHER, "DeleteBucketPolicy") == "AccessDenied"
     guarded("DeleteBucketPolicy")
     guarded("ListObjectsV2")
+
+
+def test_where_the_requester_pays_only_who_agrees_to_is_let_in(guarded):
+    guarded("PutObject", Key="k", Body=b"", ACL="public-read")
+    guarded("PutBucketRequestPayment", RequestPaymentConfiguration={"Payer": "Requester"})
+    assert asks(guarded, None, "GetObject", Key="k") == "AccessDenied"
+    assert asks(guarded, OTHER, "GetObject", Key="k") == "AccessDenied"
+    assert asks(guarded, OTHER, "GetObject", Key="k", RequestPayer="requester") == "ok"
+    assert guarded("GetObject", Key="k", RequestPayer="requester")["RequestCharged"] == "requester"
+    assert "RequestCharged" not in guarded("GetObject", Key="k")

@@ -15,7 +15,7 @@ from penstock.framework.context import Context
 from penstock.framework.service import Access, Members, Permission
 from penstock.kernel.errors import ServiceError
 from penstock.services.s3 import messages, state
-from penstock.services.s3.operations import acls
+from penstock.services.s3.operations import acls, finding
 from penstock.services.s3.operations.acls import Grant
 from penstock.services.s3.operations.finding import source_of
 from penstock.services.s3.operations.policies import is_public, statements_of
@@ -271,6 +271,9 @@ def resource_policy(tx: ReadTransaction, ctx: Context, operation: str, req: Memb
         return None if operation == "CreateBucket" else _allowing(["*"])
     block = acls.public_block_of(tx, bucket)
     is_foreign = ctx.principal.kind == "anonymous" or ctx.principal.account_id != bucket.account_id
+    has_agreed = ctx.principal.kind != "anonymous" and req.get("RequestPayer") == "requester"
+    if is_foreign and not has_agreed and finding.is_requester_paying(tx, bucket):
+        return None
     statements: list[dict[str, Any]] = []
     text = state.config_of(tx, bucket, "policy")
     is_lifted = operation in _UNLOCKING and ctx.principal.kind == "root" and not is_foreign

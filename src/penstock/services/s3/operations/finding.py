@@ -34,3 +34,16 @@ def source_of(req: dict[str, Any]) -> dict[str, Any]:
         raise messages.invalid_argument(text, "x-amz-copy-source", source)
     version_id = parse_qs(f"versionId={query}").get("versionId")
     return {"Bucket": bucket, "Key": key, **({"VersionId": version_id[0]} if version_id else {})}
+
+
+def is_requester_paying(tx: ReadTransaction, bucket: Bucket) -> bool:
+    return (state.config_of(tx, bucket, "payment") or {}).get("Payer") == "Requester"
+
+
+def charged(tx: ReadTransaction, bucket: Bucket, req: dict[str, Any]) -> dict[str, str]:
+    """RequestCharged, where the caller agrees to pay and the bucket wants it to.
+
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/RequesterPaysBuckets.html
+    """
+    is_agreed = req.get("RequestPayer") == "requester"
+    return {"RequestCharged": "requester"} if is_agreed and is_requester_paying(tx, bucket) else {}

@@ -10,7 +10,7 @@ from penstock.kernel.errors import ServiceError
 from penstock.services.s3 import events, messages, rules, state
 from penstock.services.s3.operations import access, acls, bodies, encryption, expiry, locks, replication
 from penstock.services.s3.operations.encryption import Sealing
-from penstock.services.s3.operations.finding import find
+from penstock.services.s3.operations.finding import charged, find
 from penstock.services.s3.state import Bucket, Content, Version
 from penstock.storage.transactions import ReadTransaction, Transaction
 
@@ -30,7 +30,11 @@ async def put_object(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
         received.write(tx)
         event = "ObjectCreated:Post" if ctx.request.is_form else "ObjectCreated:Put"
         bucket = commit(tx, ctx, req, version, event, now_ms)
-        return {**written_members(bucket, version), **expiry.expiration_of(tx, bucket, version)}
+        return {
+            **written_members(bucket, version),
+            **expiry.expiration_of(tx, bucket, version),
+            **charged(tx, bucket, req),
+        }
 
     try:
         answer = await ctx.store.transact(write)
@@ -125,7 +129,7 @@ async def get_object(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
         rules.check_read_conditions(version, req)
         rules.check_readable(version, now_ms)
         data = bodies.read_data(tx, version) if version.data_id else b""
-        return bucket, version, data, expiry.expiration_of(tx, bucket, version)
+        return bucket, version, data, expiry.expiration_of(tx, bucket, version) | charged(tx, bucket, req)
 
     try:
         bucket, version, data, expiration = await ctx.store.read(read)
@@ -142,7 +146,7 @@ async def head_object(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     def read(tx: ReadTransaction) -> tuple[Bucket, Version, dict[str, str]]:
         bucket, version = find(tx, req)
         rules.check_read_conditions(version, req)
-        return bucket, version, expiry.expiration_of(tx, bucket, version)
+        return bucket, version, expiry.expiration_of(tx, bucket, version) | charged(tx, bucket, req)
 
     try:
         bucket, version, expiration = await ctx.store.read(read)
