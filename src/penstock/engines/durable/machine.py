@@ -85,7 +85,8 @@ class Machine:
         """An invocation of the handler begins; the operations that were changed by others since the last one."""
         execution = self.execution
         self._complete_due()
-        execution.invocation_id, execution.invoked_ms = invocation_id, self._now_ms
+        execution.invocation_id = execution.untold = invocation_id
+        execution.invoked_ms = self._now_ms
         execution.is_ready, execution.rerun_ms = False, None
         updated, execution.updated, execution.unseen = execution.updated, [], []
         return updated
@@ -141,8 +142,9 @@ class Machine:
             "RequestId": invocation_id,
             "Error": {"Payload": answer.error} if answer.error else {},
         }
-        if answer.kind != "THROTTLED":
+        if answer.kind != "THROTTLED" and execution.untold == invocation_id:
             self._tell(None, "InvocationCompleted", details)
+        execution.untold = "" if execution.untold == invocation_id else execution.untold
         if execution.is_closed or execution.invocation_id != invocation_id:
             return
         execution.invocation_id = ""
@@ -162,7 +164,7 @@ class Machine:
         times = {"StartTimestamp": execution.invoked_ms, "EndTimestamp": self._now_ms}
         details = {**times, "RequestId": execution.invocation_id, "Error": {"Payload": {"ErrorMessage": LOST_TEXT}}}
         self._tell(None, "InvocationCompleted", details)
-        execution.invocation_id, execution.is_ready = "", True
+        execution.invocation_id, execution.untold, execution.is_ready = "", "", True
 
     def _take(self, answer: Answer) -> None:
         execution = self.execution

@@ -74,6 +74,7 @@ class Execution:
 
     sequence        counts checkpoints; with `invocation_id` it makes the only valid token
     invocation_id   the invocation that may checkpoint; empty while none runs
+    untold          the invocation whose end isn't in the history yet
     waiting         operations that someone or time will end, with their wake times (0: no time does)
     unseen          operations changed by others since the running handler was last told
     updated         operations changed by others since the last invocation began (UpdatedOperationIds)
@@ -101,6 +102,7 @@ class Execution:
     error: ErrorObject | None = None
     sequence: int = 0
     invocation_id: str = ""
+    untold: str = ""
     invoked_ms: int = 0
     waiting: dict[str, int] = field(default_factory=dict)
     unseen: list[str] = field(default_factory=list)

@@ -6,11 +6,12 @@ left; a handler that ran when its node died is invoked again, and replays.
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import islice
+from typing import TypeVar
 
 import orjson
 
@@ -42,6 +43,7 @@ log = logging.getLogger("penstock.lambda.durable")
 
 _BELL = "lambda.durable_bell"
 _Key = tuple[Scope, str, str]
+T = TypeVar("T")
 
 
 class Bell:
@@ -178,7 +180,12 @@ class _Runner:
         def read(tx: ReadTransaction) -> list[_Key]:
             return list(islice((key for key in records.ready(tx) if key not in self._active), free))
 
-        return await self._ctx.store.read(read) if free > 0 else []
+        while free > 0:
+            try:
+                return await self._ctx.store.read(read)
+            except Unavailable:
+                await self._ctx.clock.sleep(limits.DURABLE_AFTER_OUTAGE_S)
+        return []
 
     async def _see_to(self, key: _Key) -> None:
         scope, id, operation_id = key
@@ -212,19 +219,14 @@ class _Handler:
     def __init__(self, ctx: Context, id: str) -> None:
         self._ctx = ctx
         self._id = id
-        self._ledger = ledger_of(ctx.platform)
 
     async def run(self) -> None:
+        begun = await self._begin()
+        if begun is None:
+            return
         with self._ctx.clock.busy():
-            begun = await self._begin()
-            if begun is None:
-                return
             answer = await self._invoke(begun)
-            has_ended = await self._try_to_end(begun, answer)
-        while not has_ended:
-            await self._ctx.clock.sleep(limits.DURABLE_AFTER_OUTAGE_S)
-            with self._ctx.clock.busy():
-                has_ended = await self._try_to_end(begun, answer)
+        await self._end(begun.invocation.request_id, answer)
 
     async def _begin(self) -> _Begun | None:
         """Note who is invoked, and make its event; None where nobody is to be."""
@@ -233,7 +235,8 @@ class _Handler:
         def begin(change: Change) -> _Begun | None:
             scope, tx = self._ctx.scope, change.tx
             execution = records.find(tx, scope, self._id)
-            if execution is None or not execution.is_ready:
+            has_begun = execution is not None and execution.invocation_id == invocation_id
+            if execution is None or not (execution.is_ready or has_begun):
                 records.set_ready(tx, scope, self._id, "", is_ready=False)
                 return None
             function = state.find_function(tx, scope, execution.function)
@@ -248,7 +251,7 @@ class _Handler:
             invocation = Invocation(invocation_id, event, arn, execution.trace_id)
             return _Begun(execution, function, version, invocation)
 
-        return await self._ledger.commit(begin)
+        return await commit_at_last(self._ctx, begin)
 
     def _event(self, tx: ReadTransaction, updated: list[str]) -> bytes:
         """What the SDK's handler is given.
@@ -285,18 +288,23 @@ class _Handler:
             return Answer("CRASHED", error={"ErrorMessage": "The node failed.", "ErrorType": "ServiceException"})
         return answer_of(outcome.payload, outcome.function_error)
 
-    async def _try_to_end(self, begun: _Begun, answer: Answer) -> bool:
-        id = begun.invocation.request_id
-
+    async def _end(self, invocation_id: str, answer: Answer) -> None:
         def end(change: Change) -> None:
             if records.find(change.tx, self._ctx.scope, self._id) is not None:
-                change.of(self._ctx.scope, self._id, lambda machine: machine.on_invocation_end(id, answer))
+                change.of(self._ctx.scope, self._id, lambda machine: machine.on_invocation_end(invocation_id, answer))
 
-        try:
-            await self._ledger.commit(end)
-        except Unavailable:
-            return False
-        return True
+        await commit_at_last(self._ctx, end)
+
+
+async def commit_at_last(ctx: Context, fn: Callable[[Change], T]) -> T:
+    """Commit, however often it takes. A commit of which nobody knows how it went is made again: `fn` must bear that."""
+    while True:
+        with ctx.clock.busy():
+            try:
+                return await ledger_of(ctx.platform).commit(fn)
+            except Unavailable as error:
+                log.warning("durable executions can't be written reason=%s", error)
+        await ctx.clock.sleep(limits.DURABLE_AFTER_OUTAGE_S)
 
 
 def _gone(scope: Scope, execution: Execution) -> ErrorObject:
@@ -307,6 +315,26 @@ def _gone(scope: Scope, execution: Execution) -> ErrorObject:
 def _traced(trace_id: str, named: Named) -> str:
     """A hop more, so that a function which invokes itself for ever is stopped."""
     return rules.with_hop(trace_id, state.arn_of(named.scope, named.name))
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """What came of a plain function."""
+
+    status: str
+    result: str | None = None
+    error: ErrorObject | None = None
+    version: str = ""
+
+
+def _ending_of(outcome: Outcome, version: str) -> _Ending:
+    if outcome.function_error is not None:
+        return _Ending("FAILED", error=error_of_function(outcome.payload), version=version)
+    try:
+        return _Ending("SUCCEEDED", outcome.payload.decode(), version=version)
+    except UnicodeDecodeError:
+        text = "CHAINED_INVOKE response could not be decoded as UTF-8."
+        return _Ending("FAILED", error={"ErrorMessage": text}, version=version)
 
 
 class _Chained:
@@ -323,18 +351,20 @@ class _Chained:
         while True:
             with self._ctx.clock.busy():
                 try:
-                    await self._try()
-                    return
+                    ending = await self._try()
+                    break
                 except Throttled:
                     pass
             await self._ctx.clock.sleep(delay_ms / 1000)
             delay_ms = min(2 * delay_ms, limits.THROTTLE_DELAY_MS_MAX.value)
+        if ending is not None:
+            await self._end(ending)
 
-    async def _try(self) -> None:
-        """Raises Throttled, Unavailable."""
+    async def _try(self) -> _Ending | None:
+        """How it ended; None where it runs on as a durable execution. Raises Throttled, Unavailable."""
         execution, operation = await self._find()
         if execution is None or operation is None:
-            return
+            return None
         try:
             named = chained_target(self._ctx.scope, operation.function)
             await self._check_allowed(execution, named)
@@ -344,14 +374,15 @@ class _Chained:
                 raise messages.recursive_loop()
             if version.durable is not None:
                 await self._begin_child(execution, operation, named, version, trace_id)
-                return
+                return None
             payload = (operation.payload or "{}").encode()
             invocation = Invocation(self._ctx.entropy.uuid(), payload, named.arn, trace_id)
             outcome = await invocations.run(self._ctx, named.scope, function, version, invocation)
         except ServiceError as error:
-            await self._end("FAILED", error={"ErrorMessage": error.message, "ErrorType": error.code})
-            return
-        await self._end_with(outcome, version.version)
+            if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise Unavailable(error.message) from error
+            return _Ending("FAILED", error={"ErrorMessage": error.message, "ErrorType": error.code})
+        return _ending_of(outcome, version.version)
 
     async def _find(self) -> tuple[Execution | None, Operation | None]:
         """The operation, unless it has ended; what is no longer to be invoked is taken off."""
@@ -409,21 +440,10 @@ class _Chained:
 
         await self._ledger.commit(begin)
 
-    async def _end_with(self, outcome: Outcome, version: str) -> None:
-        if outcome.function_error is not None:
-            await self._end("FAILED", error=error_of_function(outcome.payload), version=version)
-            return
-        try:
-            await self._end("SUCCEEDED", result=outcome.payload.decode(), version=version)
-        except UnicodeDecodeError:
-            text = "CHAINED_INVOKE response could not be decoded as UTF-8."
-            await self._end("FAILED", error={"ErrorMessage": text}, version=version)
-
-    async def _end(
-        self, status: str, *, result: str | None = None, error: ErrorObject | None = None, version: str = ""
-    ) -> None:
+    async def _end(self, ending: _Ending) -> None:
         def tell(machine: Machine) -> None:
-            machine.on_chained_end(self._operation_id, status, result=result, error=error, version=version)
+            id, result, error = self._operation_id, ending.result, ending.error
+            machine.on_chained_end(id, ending.status, result=result, error=error, version=ending.version)
 
         def end(change: Change) -> None:
             scope = self._ctx.scope
@@ -431,4 +451,4 @@ class _Chained:
             if records.find(change.tx, scope, self._id) is not None:
                 change.of(scope, self._id, tell)
 
-        await self._ledger.commit(end)
+        await commit_at_last(self._ctx, end)
