@@ -8,7 +8,7 @@ import pytest
 
 from penstock.framework.service import Service, operation
 from penstock.insight.cost import bill
-from penstock.kernel.errors import ServiceError
+from penstock.kernel.errors import ServiceError, Unavailable
 from penstock.kernel.scope import Scope
 from penstock.services import lambda_, sqs
 from penstock.storage import metrics, outbox
@@ -539,3 +539,66 @@ async def test_a_node_without_an_event_bus_tells_nobody(case):
             await case.world.advance(1)
         due = await case.world.platform.store.read(lambda tx: outbox.due(tx, 2**62, limit=100))
         assert {intent.kind for intent in due} == {"lambda.durable_forget"}
+
+
+class Unsure:
+    """A store that fails one commit of an execution, before or after it was written."""
+
+    def __init__(self, store, number, *, is_written):
+        self._store = store
+        self._left = number
+        self._is_written = is_written
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    async def transact(self, fn):
+        if not fn.__qualname__.startswith("Ledger."):
+            return await self._store.transact(fn)
+        self._left -= 1
+        if self._left == 0 and not self._is_written:
+            raise Unavailable("not written")
+        answer = await self._store.transact(fn)
+        if self._left == 0:
+            raise Unavailable("nobody knows whether it was written")
+        return answer
+
+
+@pytest.mark.parametrize("number", range(1, 8))
+@pytest.mark.parametrize("is_written", [False, True], ids=["not written", "written unknowingly"])
+async def test_whichever_commit_fails_the_execution_ends_as_if_none_had(case, number, is_written):
+    async def script(event):
+        if len(case.pool.events) > 1:
+            return {"Status": "SUCCEEDED", "Result": "1"}
+        steps = [
+            update("s", "STEP", "SUCCEED", Payload="1"),
+            update("w", "WAIT", "START", WaitOptions={"WaitSeconds": 9}),
+        ]
+        await patient(lambda: case.checkpoint(event, *steps, ClientToken="c"))
+        return {"Status": "PENDING"}
+
+    async def patient(call):
+        try:
+            return await call()
+        except ServiceError as error:
+            if error.code != "ServiceUnavailable":
+                raise
+            return await call()
+
+    case.pool.script = script
+    async with case:
+        await case.world.settle()
+        case.world.platform.store = Unsure(case.world.platform.store, number, is_written=is_written)
+        arn = await patient(lambda: case.start(DurableExecutionName="n"))
+        await case.world.advance(300)
+        assert (await case.describe(arn))["Status"] == "SUCCEEDED"
+        answer = await case.call("lambda", "GetDurableExecutionHistory", DurableExecutionArn=arn)
+        assert [event["EventType"] for event in answer["Events"]] == [
+            "ExecutionStarted",
+            "StepSucceeded",
+            "WaitStarted",
+            "InvocationCompleted",
+            "WaitSucceeded",
+            "InvocationCompleted",
+            "ExecutionSucceeded",
+        ]
