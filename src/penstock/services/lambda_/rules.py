@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
@@ -506,14 +507,18 @@ def with_hop(trace_id: str, function_arn: str) -> str:
     count = min(lineage.pop(key, 0) + 1, limits.RECURSION_HOPS_COUNTED)
     kept = [*lineage.items()][1 - limits.LINEAGE_FUNCTIONS_MAX :]
     text = "|".join(f"{known}:{hops}" for known, hops in [*kept, (key, count)])
-    return f"{_LINEAGE.sub('', trace_id)};Lineage={text}"
+    rest = _LINEAGE.sub("", trace_id) if "Lineage" in trace_id else trace_id
+    return f"{rest};Lineage={text}"
 
 
 def _lineage(trace_id: str) -> dict[str, int]:
-    match = _LINEAGE.search(trace_id)
-    pairs = [part.partition(":") for part in unquote(match[1]).split("|")] if match else []
+    match = _LINEAGE.search(trace_id) if "Lineage" in trace_id else None
+    if match is None:
+        return {}
+    pairs = [part.partition(":") for part in unquote(match[1]).split("|")]
     return {key: int(count) for key, _, count in pairs if key and count.isdecimal()}
 
 
+@lru_cache(maxsize=4096)
 def _lineage_key(function_arn: str) -> str:
     return hashlib.sha256(function_arn.encode()).hexdigest()[:8]

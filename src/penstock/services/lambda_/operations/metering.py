@@ -3,12 +3,14 @@
 A crash may lose the last second's counts; AWS's bill is late as well.
 """
 
+from functools import lru_cache
+
 from penstock.engines.durable.model import Execution
 from penstock.engines.functions.ports import Outcome
 from penstock.framework.context import Platform
 from penstock.framework.wakeups import Wakeup
 from penstock.kernel.scope import Scope
-from penstock.kernel.units import MIB
+from penstock.kernel.units import DAY_MS, MIB
 from penstock.services.lambda_ import limits, rules, state
 from penstock.services.lambda_.operations import metrics
 from penstock.services.lambda_.operations.source_metrics import source_metrics_of
@@ -79,7 +81,7 @@ class Meter:
         return self._counted(scope, version.name, version.architecture)
 
     def _counted(self, scope: Scope, name: str, architecture: str) -> Usage:
-        day = rules.when(self._platform.clock.now_ms()).strftime("%Y-%m-%d")
+        day = _day(self._platform.clock.now_ms() // DAY_MS)
         if not self._counts:
             self.wakeup.signal()
         return self._counts.setdefault((scope, day, name, architecture), Usage())
@@ -112,6 +114,12 @@ class Meter:
             self.metrics.give_back(minutes)
             raise
         self._rolled_ms = now_ms if is_time_to_roll else self._rolled_ms
+
+
+@lru_cache(maxsize=8)
+def _day(number: int) -> str:
+    """YYYY-MM-DD of the day so many days after the epoch began."""
+    return rules.when(number * DAY_MS).strftime("%Y-%m-%d")
 
 
 def _sum(first: Usage, second: Usage | None) -> Usage:
