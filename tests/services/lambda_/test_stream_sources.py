@@ -259,3 +259,19 @@ async def test_a_stream_that_is_deleted_and_made_again_is_read_from_its_new_begi
         await put(world, "new")
         await world.advance(120)
         assert [word for batch in batches(pool) for word in batch] == ["old", "older", "new"]
+
+
+async def test_a_consumer_of_a_stream_feeds_a_function_too(world, pool):
+    async with world.background:
+        await world.call("kinesis", "CreateStream", StreamName="s", ShardCount=1)
+        await world.advance(1)
+        made = await world.call("kinesis", "RegisterStreamConsumer", StreamARN=ARN, ConsumerName="c")
+        consumer = made["Consumer"]["ConsumerARN"]
+        await create_function(world)
+        params = {"FunctionName": "f", "StartingPosition": "TRIM_HORIZON"}
+        with pytest.raises(ServiceError, match="Stream not found"):
+            await world.call("lambda", "CreateEventSourceMapping", **params, EventSourceArn=f"{consumer}0")
+        await world.call("lambda", "CreateEventSourceMapping", **params, EventSourceArn=consumer)
+        await put(world, "a")
+        assert batches(pool) == [["a"]]
+        assert orjson.loads(pool.invoked[0][1].payload)["Records"][0]["eventSourceARN"] == consumer

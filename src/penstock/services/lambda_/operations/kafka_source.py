@@ -97,6 +97,7 @@ class KafkaStream:
     """The StreamSource of a mapped topic. `news` is signalled when records have come."""
 
     info_name = "KafkaBatchInfo"
+    is_fetched = True
 
     def __init__(self, ctx: Context, source: EventSource, role: Principal, news: Wakeup, on_change: Wakeup) -> None:
         self._ctx, self._source, self._role = ctx, source, role
@@ -141,14 +142,7 @@ class KafkaStream:
     async def read(self, shard_id: str, after: str | None) -> Page:
         topic, partition = await self._open(), int(shard_id.rpartition("-")[2])
         if shard_id not in self._partitions:
-            await topic.start(
-                partition,
-                None if after is None else int(after) + 1,
-                at_ms=self._starting_ms(),
-                group_first=True,
-            )
-            self._partitions[shard_id] = _Partition()
-            self._has_begun.set()
+            await self._start(topic, partition, shard_id, after)
         held = self._partitions[shard_id].held
         if not held:
             return Page([], None, 0, is_end=False)
@@ -157,6 +151,17 @@ class KafkaStream:
         records = [record for record in map(self._wanted, fresh) if record is not None]
         last = str(fresh[-1].offset) if fresh else None
         return Page(records, last, len(fresh), is_end=False)
+
+    async def _start(self, topic: KafkaTopic, partition: int, shard_id: str, after: str | None) -> None:
+        """Known before it is fetched from: what comes at once mustn't be taken for nobody's."""
+        self._partitions[shard_id] = _Partition()
+        offset = None if after is None else int(after) + 1
+        try:
+            await topic.start(partition, offset, at_ms=self._starting_ms(), group_first=True)
+        except BaseException:
+            del self._partitions[shard_id]
+            raise
+        self._has_begun.set()
 
     async def on_stored(self, shard_id: str, checkpoint: str | None) -> None:
         """Commit to the group what the platform has stored."""

@@ -70,6 +70,11 @@ class EventSource:
         return service  # type: ignore[no-any-return]
 
     @property
+    def stream_arn(self) -> str:
+        """Of the stream itself, where the mapping is of one of its consumers (enhanced fan-out)."""
+        return self.source_arn.partition("/consumer/")[0] if self.kind == "kinesis" else self.source_arn
+
+    @property
     def is_stream(self) -> bool:
         """Read in order, with a checkpoint: everything but a queue."""
         return self.kind != "sqs"

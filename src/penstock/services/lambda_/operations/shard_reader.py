@@ -280,6 +280,8 @@ class Lane:
         last = int(head.last)
         while not self._is_end and (self._read_to is None or int(self._read_to) < last):
             if not await self._read_on(changed):
+                if self._mapping.stream.is_fetched:
+                    return _Step(None, is_woken_by_news=True)
                 break
         records = self._waiting[: bisect_left(self._waiting, last + 1, key=lambda one: one.order)]
         policy = await self._mapping.policy()

@@ -87,8 +87,10 @@ async def _check_stream(ctx: Context, source: EventSource, role: Principal) -> N
     """GetRecords is asked with an iterator that is none, which only a role that may read is told."""
     probes: list[tuple[str, str, dict[str, Any]]]
     if source.kind == "kinesis":
-        stream = {"StreamARN": source.source_arn}
+        stream = {"StreamARN": source.stream_arn}
+        consumer = ("kinesis", "DescribeStreamConsumer", {"ConsumerARN": source.source_arn})
         probes = [
+            *([consumer] if source.source_arn != source.stream_arn else []),
             ("kinesis", "DescribeStreamSummary", stream),
             ("kinesis", "ListShards", stream),
             ("kinesis", "GetRecords", {**stream, "ShardIterator": "-"}),

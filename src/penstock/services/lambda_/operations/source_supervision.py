@@ -75,7 +75,8 @@ def _prefix_of(source: EventSource) -> Key:
     if source.kind == "sqs":
         return ("sqs", origin.account_id, origin.region, "messages", origin.resource)
     if source.kind == "kinesis":
-        return ("kinesis", "records", origin.account_id, origin.region, origin.resource.removeprefix("stream/"))
+        name = arn.parse(source.stream_arn).resource.removeprefix("stream/")
+        return ("kinesis", "records", origin.account_id, origin.region, name)
     return ("dynamodbstreams",)
 
 

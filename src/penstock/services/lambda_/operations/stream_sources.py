@@ -57,9 +57,13 @@ class Shard:
 
 
 class StreamSource(Protocol):
-    """One stream as a mapping reads it."""
+    """One stream as a mapping reads it.
+
+    is_fetched   an empty page only means that nothing has been fetched yet; else that there is nothing
+    """
 
     info_name: str
+    is_fetched: bool
 
     async def shards(self) -> list[Shard]: ...
 
@@ -111,6 +115,7 @@ class ServiceStream:
     call: Call
     role: str = ""
     info_name: str = ""
+    is_fetched: bool = False
     _chains: dict[str, _Chain] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -161,7 +166,7 @@ class ServiceStream:
             "approximateArrivalOfFirstRecord": iso(records[0].at_ms) if records else "",
             "approximateArrivalOfLastRecord": iso(records[-1].at_ms) if records else "",
             "batchSize": len(records),
-            "streamArn": self.source.source_arn,
+            "streamArn": self.source.stream_arn,
         }
 
     @property
@@ -199,7 +204,7 @@ class KinesisStream(ServiceStream):
 
     async def shards(self) -> list[Shard]:
         found: list[Shard] = []
-        params: dict[str, Any] = {"StreamARN": self.source.source_arn}
+        params: dict[str, Any] = {"StreamARN": self.source.stream_arn}
         while True:
             answer = await self.call("kinesis", "ListShards", params)
             for shard in answer["Shards"]:
@@ -211,7 +216,7 @@ class KinesisStream(ServiceStream):
             params = {"NextToken": answer["NextToken"]}
 
     async def retention_ms(self) -> int | None:
-        answer = await self.call("kinesis", "DescribeStreamSummary", {"StreamARN": self.source.source_arn})
+        answer = await self.call("kinesis", "DescribeStreamSummary", {"StreamARN": self.source.stream_arn})
         return int(answer["StreamDescriptionSummary"]["RetentionPeriodHours"]) * 3_600_000
 
     async def _iterator(self, shard_id: str, after: str | None) -> str:
@@ -228,13 +233,13 @@ class KinesisStream(ServiceStream):
         return await self._ask(shard_id, "TRIM_HORIZON")
 
     async def _ask(self, shard_id: str, kind: str, **members: Any) -> str:
-        params = {"StreamARN": self.source.source_arn, "ShardId": shard_id, "ShardIteratorType": kind, **members}
+        params = {"StreamARN": self.source.stream_arn, "ShardId": shard_id, "ShardIteratorType": kind, **members}
         answer = await self.call("kinesis", "GetShardIterator", params)
         return str(answer["ShardIterator"])
 
     async def _records(self, iterator: str) -> dict[str, Any]:
         limit = min(self.page_size, KINESIS_PAGE_MAX)
-        params = {"ShardIterator": iterator, "Limit": limit, "StreamARN": self.source.source_arn}
+        params = {"ShardIterator": iterator, "Limit": limit, "StreamARN": self.source.stream_arn}
         return await self.call("kinesis", "GetRecords", params)
 
     def _number(self, record: dict[str, Any]) -> str:
