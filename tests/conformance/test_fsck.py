@@ -131,3 +131,16 @@ def test_what_a_kill_leaves_behind_is_found_and_cleared(fresh_node):
     }
     again.complete_multipart_upload(Bucket="data", Key="k", UploadId=upload, MultipartUpload=done)
     assert base64.b64encode(again.get_object(Bucket="data", Key="k")["Body"].read(3)) == b"cHBw"
+
+
+def test_a_running_node_is_asked_and_goes_on(fresh_node):
+    node = fresh_node()
+    filled(node)
+    done = node.run("fsck", "--json")
+    assert (json.loads(done.stdout)["objects"], json.loads(done.stdout)["problems"]) == (7, [])
+    path = blob_of(node, b"aaaa")
+    path.write_bytes(b"!" + path.read_bytes()[1:])
+    done = node.run("fsck", check=False)
+    assert done.returncode == 1
+    assert "damaged: data/alone: its CRC" in done.stdout
+    assert node.client("s3").get_object(Bucket="data", Key="small")["Body"].read() == b"s"

@@ -16,7 +16,8 @@ from penstock.insight.cost import bill
 from penstock.kernel.clock import VirtualClock
 from penstock.kernel.errors import ServiceError
 from penstock.kernel.scope import DEFAULT_ACCOUNT_ID, DEFAULT_REGION, Scope
-from penstock.storage import snapshots
+from penstock.services import s3
+from penstock.storage import collection, snapshots
 from penstock.storage.transactions import Transaction
 
 CLOCK_KEY = ("app", "virtual-clock")
@@ -62,6 +63,7 @@ class Control:
             ("GET", "snapshots"): self.list_snapshots,
             ("POST", "snapshots"): self.save_snapshot,
             ("POST", "snapshots/restore"): self.restore_snapshot,
+            ("POST", "fsck"): self.check_integrity,
         }
 
     async def health(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -150,6 +152,15 @@ class Control:
             raise ServiceError("NoSuchSnapshot", f"there is no snapshot {name!r}", status=404)
         self._restore(name)
         return {"restoring": name}
+
+    async def check_integrity(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Whether every object has its bytes, while the node goes on; `{"fast": true}` looks at sizes only."""
+        is_reading = not body.get("fast")
+        found = await s3.check(self._platform.store, self._platform.blobs, is_reading=is_reading, is_live=True)
+        for path in collection.stores(self._data_dir):
+            texts = await asyncio.to_thread(collection.damage_of, path)
+            found.problems += [s3.Problem("damaged", str(path), text) for text in texts]
+        return asdict(found)
 
     @property
     def _data_dir(self) -> Path:

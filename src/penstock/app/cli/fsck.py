@@ -1,4 +1,4 @@
-"""`penstock fsck`: is all that a stopped node holds still there and still what it was?"""
+"""`penstock fsck`: is all that a node holds still there and still what it was?"""
 
 import asyncio
 import dataclasses
@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from penstock.app.cli.look import EXIT_FAILED, Json, report_failure
+from penstock.app.client import NodeUnreachable, Refused, ask, endpoint_of
 from penstock.app.config import ConfigError, load
 from penstock.services import s3
 from penstock.services.s3 import Findings, Problem
@@ -23,15 +24,25 @@ _SHOWN_MAX = 200
 Flag = Annotated[bool, Parameter(negative=())]
 
 
-def fsck(*, data: Path | None = None, repair: Flag = False, fast: Flag = False, as_json: Json = False) -> int:
-    """Check the data folder of a node that isn't running: its map, every object's bytes, and what nobody names.
+def fsck(
+    *,
+    data: Path | None = None,
+    endpoint: str | None = None,
+    repair: Flag = False,
+    fast: Flag = False,
+    as_json: Json = False,
+) -> int:
+    """Check that every object has its bytes, that the map is whole, and that nothing lies about that nobody names.
 
-    Exit code 1 where something is wrong that was not repaired.
+    With --data, or to repair, a stopped node's folder is checked; else a running node is asked, which goes on
+    meanwhile. Exit code 1 where something is wrong that was not repaired.
 
     Parameters
     ----------
     data
-        The data folder; the configured one by default.
+        The data folder of a node that isn't running.
+    endpoint
+        The node: AWS_ENDPOINT_URL, or http://127.0.0.1:4566.
     repair
         Mend what has a healthy copy, and delete what nothing names. Objects that are damaged are never deleted.
     fast
@@ -40,9 +51,12 @@ def fsck(*, data: Path | None = None, repair: Flag = False, fast: Flag = False, 
         Print JSON.
     """
     try:
-        folder = load(flags={"data": data}, environment=os.environ, folder=Path.cwd()).data_dir
-        findings = asyncio.run(check_folder(folder, is_repairing=repair, is_reading=not fast))
-    except (StoreLocked, StoreDamaged, OSError, ConfigError) as error:
+        if data is None and not repair:
+            findings = _asked(ask(endpoint_of(endpoint), "POST", "fsck", {"fast": fast}))
+        else:
+            folder = load(flags={"data": data}, environment=os.environ, folder=Path.cwd()).data_dir
+            findings = asyncio.run(check_folder(folder, is_repairing=repair, is_reading=not fast))
+    except (NodeUnreachable, Refused, StoreLocked, StoreDamaged, OSError, ConfigError) as error:
         return report_failure(error)
     left = [problem for problem in findings.problems if not problem.mended]
     if as_json:
@@ -102,6 +116,11 @@ def _orphan(path: Path, where: str, *, is_repairing: bool) -> Problem:
     if is_repairing:
         path.unlink()
     return Problem("orphan", where, f"{size:,} bytes that nothing names", "deleted" if is_repairing else "")
+
+
+def _asked(answer: dict[str, Any]) -> Findings:
+    problems = [Problem(**problem) for problem in answer.pop("problems")]
+    return Findings(**answer, problems=problems)
 
 
 def _told(findings: Findings) -> dict[str, Any]:

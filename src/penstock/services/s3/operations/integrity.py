@@ -58,10 +58,13 @@ class _Run:
     is_customers: bool = False
 
 
-async def check(store: Store, blobs: BlobStore, *, is_repairing: bool = False, is_reading: bool = True) -> Findings:
-    """Look at every bucket, version, part and small body. `is_reading`: their bytes too, not only their sizes.
+async def check(
+    store: Store, blobs: BlobStore, *, is_repairing: bool = False, is_reading: bool = True, is_live: bool = False
+) -> Findings:
+    """Look at every bucket, version, part and small body.
 
-    Nobody else may be writing.
+    is_reading   their bytes too, not only their sizes
+    is_live      others are writing meanwhile: nothing is repaired, and what belongs nowhere isn't looked for
     """
     findings = Findings()
     secret = await store.read(lambda tx: tx.get(SECRET_KEY)) or b""
@@ -77,10 +80,14 @@ async def check(store: Store, blobs: BlobStore, *, is_repairing: bool = False, i
             if not run.salt and run.digest[1]:
                 healthy.setdefault((run.size, *run.digest), run)
             continue
+        if is_live and not await store.read(lambda tx, run=run: _is_named(tx, run)):  # type: ignore[misc]
+            continue
         named = f" (blob {run.blob_id})" if run.blob_id else ""
         problem = Problem("missing" if reason == _GONE else "damaged", run.where, reason + named)
         findings.problems.append(problem)
         damaged.append((run, problem))
+    if is_live:
+        return findings
     if is_repairing:
         for run, problem in damaged:
             twin = None if run.salt else healthy.get((run.size, *run.digest))
@@ -89,6 +96,12 @@ async def check(store: Store, blobs: BlobStore, *, is_repairing: bool = False, i
                 problem.mended = f"from {twin.where}"
     await _check_belonging(store, findings, data_ids, is_repairing=is_repairing)
     return findings
+
+
+def _is_named(tx: ReadTransaction, run: _Run) -> bool:
+    """Whether the record still names these bytes: it may have been replaced since it was read."""
+    value = tx.get(run.at)
+    return value is not None and (run.blob_id or run.data_id).encode() in value
 
 
 async def _runs(store: Store, findings: Findings) -> AsyncIterator[_Run]:
