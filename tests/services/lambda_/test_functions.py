@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from penstock.kernel.errors import ServiceError, Unavailable
+from penstock.kernel.scope import Scope
 from penstock.kernel.streams import stream_of
 from penstock.services.lambda_.operations import packages
 from penstock.testkit.functions import ROLE, create_function, zipped
@@ -58,6 +59,19 @@ async def test_code_comes_from_s3_too(world, pool):
     assert (Path(pool.warmed[0].code_dir) / "app.py").read_text() == "x = 1"
     with pytest.raises(ServiceError, match="S3 Error Code: NoSuchKey. S3 Error Message: The specified key"):
         await create_function(world, "g", Code={"S3Bucket": "code", "S3Key": "missing"})
+    with pytest.raises(
+        ServiceError, match="S3 Error Code: NoSuchBucket. S3 Error Message: The specified bucket does not"
+    ):
+        await create_function(world, "g", Code={"S3Bucket": "nowhere", "S3Key": "missing"})
+
+
+async def test_code_is_taken_from_a_bucket_of_the_function_s_own_region(world):
+    there = world.context(scope=Scope(region="eu-west-1"))
+    place = {"CreateBucketConfiguration": {"LocationConstraint": "eu-west-1"}}
+    await there.call("s3", "CreateBucket", {"Bucket": "code", **place})
+    await there.call("s3", "PutObject", {"Bucket": "code", "Key": "f.zip", "Body": zipped()})
+    with pytest.raises(ServiceError, match="S3 Error Code: PermanentRedirect.*in this region: eu-west-1. Please use"):
+        await create_function(world, Code={"S3Bucket": "code", "S3Key": "f.zip"})
 
 
 @pytest.mark.parametrize(

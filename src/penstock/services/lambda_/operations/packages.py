@@ -20,7 +20,7 @@ from penstock.engines.functions.packages import (
 )
 from penstock.framework.context import Context, Platform
 from penstock.kernel.errors import ServiceError
-from penstock.kernel.scope import Scope
+from penstock.kernel.scope import Scope, root_principal
 from penstock.kernel.streams import ByteStream, StreamTooLong, stream_of
 from penstock.services.lambda_ import limits, messages, state
 from penstock.services.lambda_.state import Package
@@ -118,11 +118,24 @@ async def _fetch_from_s3(ctx: Context, code: dict[str, Any]) -> bytes:
         answer = await ctx.call("s3", "GetObject", params)
     except ServiceError as error:
         raise messages.s3_refused(error.code, error.message) from None
+    await _check_region(ctx, code["S3Bucket"])
     body: ByteStream = answer["Body"]
     try:
         return await body.read(bytes_max=limits.S3_ZIPPED_BYTES_MAX.value)
     except StreamTooLong:
         raise messages.unzipped_too_large(limits.UNZIPPED_BYTES_MAX.value) from None
+
+
+async def _check_region(ctx: Context, bucket: str) -> None:
+    """The bucket is in the function's own region. Where its owner doesn't tell, it is taken to be."""
+    try:
+        found = await ctx.call("s3", "HeadBucket", {"Bucket": bucket}, as_=root_principal(ctx.scope.account_id))
+    except ServiceError:
+        return
+    region = found.get("BucketRegion") or ctx.scope.region
+    if region != ctx.scope.region:
+        text = f"The bucket is in this region: {region}. Please use this region to retry the request"
+        raise messages.s3_refused("PermanentRedirect", text)
 
 
 def _inspect(archive: bytes) -> int:
