@@ -84,7 +84,7 @@ async def test_an_on_demand_stream_is_warmed_at_once():
     await world.settle()
     summary = (await call(world, "DescribeStreamSummary", StreamName="s"))["StreamDescriptionSummary"]
     assert (summary["OpenShardCount"], summary["WarmThroughput"]["CurrentMiBps"]) == (10, 10)
-    with pytest.raises(ServiceError, match="isn't supported for the on-demand stream"):
+    with pytest.raises(ServiceError, match="Stream s under account 000000000000 is in On-Demand mode"):
         await call(world, "UpdateShardCount", StreamName="s", TargetShardCount=5, ScalingType="UNIFORM_SCALING")
 
 

@@ -245,15 +245,10 @@ def scaled_too_often(name: str) -> ServiceError:
     )
 
 
-def not_provisioned(name: str, operation: str) -> ServiceError:
+def wrong_mode(name: str, account_id: str, mode: str) -> ServiceError:
+    """`mode` as AWS says it here: On-Demand, Provisioned."""
     return ServiceError(
-        "ValidationException", f"Request is invalid. {operation} isn't supported for the on-demand stream {name}."
-    )
-
-
-def not_on_demand(name: str, operation: str) -> ServiceError:
-    return ServiceError(
-        "ValidationException", f"Request is invalid. {operation} isn't supported for the provisioned stream {name}."
+        "ValidationException", f"Request is invalid. Stream {name} under account {account_id} is in {mode} mode."
     )
 
 
@@ -301,7 +296,7 @@ def bad_policy() -> ServiceError:
 
 
 def no_policy(arn: str) -> ServiceError:
-    return ServiceError("ResourceNotFoundException", f"No resource policy found for resource ARN {arn}")
+    return ServiceError("ResourceNotFoundException", f"No resource policy found for resource ARN {arn}.")
 
 
 def commitment_holds() -> ServiceError:

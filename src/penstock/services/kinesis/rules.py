@@ -208,7 +208,7 @@ def _child(stream: Stream, first_hash: str, last_hash: str, now_ms: int, *parent
 
 
 def scale(stream: Stream, target: int, now_ms: int) -> None:
-    """Split and merge until `target` equal shards are open. Raises InvalidArgumentException beyond double or half.
+    """Split and merge until `target` shards are open. Raises InvalidArgumentException beyond double or half.
 
     Source: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateShardCount.html
     """
@@ -219,18 +219,25 @@ def scale(stream: Stream, target: int, now_ms: int) -> None:
 
 
 def rescale(stream: Stream, target: int, now_ms: int) -> None:
-    """As `scale`, by as much as it takes. Parts that lie right already stay."""
-    parts = bounds(target)
-    for shard in stream.open_shards:
-        rest = shard
-        for first, _ in parts:
-            if int(rest.first_hash) < first <= int(rest.last_hash):
-                _, rest = split(stream, rest, first, now_ms)
+    """As AWS does it: every shard is halved until there are enough, then the narrowest neighbours are merged.
+
+    Double and half keep equal shards equal; in between the widest takes up to twice what the narrowest does.
+    """
     pieces = sorted(stream.open_shards, key=lambda shard: int(shard.first_hash))
-    for _, last in parts:
-        whole = pieces.pop(0)
-        while pieces and int(pieces[0].last_hash) <= last:
-            whole = merge(stream, whole, pieces.pop(0), now_ms)
+    while len(pieces) < target:
+        pieces = [half for shard in pieces for half in split(stream, shard, _middle(shard), now_ms)]
+    while len(pieces) > target:
+        at = min(range(len(pieces) - 1), key=lambda index: _width(pieces[index]) + _width(pieces[index + 1]))
+        pieces[at : at + 2] = [merge(stream, pieces[at], pieces[at + 1], now_ms)]
+
+
+def _middle(shard: Shard) -> int:
+    return (int(shard.first_hash) + int(shard.last_hash) + 1) // 2
+
+
+def _width(shard: Shard) -> int:
+    """Roughly, as the last of equal shards is a little wider than the others."""
+    return (int(shard.last_hash) - int(shard.first_hash)) >> 16
 
 
 def is_listed(shard: Shard, shard_filter: Mapping[str, Any], oldest_ms: int) -> bool:

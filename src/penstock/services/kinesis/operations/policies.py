@@ -23,7 +23,7 @@ async def put_resource_policy(ctx: Context, req: dict[str, Any]) -> None:
     _check_policy(req["Policy"])
 
     def put(tx: Transaction) -> None:
-        _check_resource(tx, scope, resource)
+        _check_resource(tx, scope, resource, req["ResourceARN"])
         state.put_policy(tx, scope, resource, req["Policy"])
 
     await ctx.store.transact(put)
@@ -34,7 +34,7 @@ async def get_resource_policy(ctx: Context, req: dict[str, Any]) -> dict[str, An
     scope, resource = located_resource(ctx, req["ResourceARN"])
 
     def read(tx: ReadTransaction) -> str:
-        _check_resource(tx, scope, resource)
+        _check_resource(tx, scope, resource, req["ResourceARN"])
         return state.find_policy(tx, scope, resource) or "{}"
 
     return {"Policy": await ctx.store.read(read)}
@@ -46,7 +46,7 @@ async def delete_resource_policy(ctx: Context, req: dict[str, Any]) -> None:
     scope, resource = located_resource(ctx, req["ResourceARN"])
 
     def delete(tx: Transaction) -> None:
-        _check_resource(tx, scope, resource)
+        _check_resource(tx, scope, resource, req["ResourceARN"])
         if state.find_policy(tx, scope, resource) is None:
             raise messages.no_policy(req["ResourceARN"])
         state.put_policy(tx, scope, resource, "")
@@ -54,9 +54,11 @@ async def delete_resource_policy(ctx: Context, req: dict[str, Any]) -> None:
     await ctx.store.transact(delete)
 
 
-def _check_resource(tx: ReadTransaction, scope: Scope, resource: str) -> None:
+def _check_resource(tx: ReadTransaction, scope: Scope, resource: str, asked: str) -> None:
+    """Raises ResourceNotFoundException, in which these operations name a stream by its ARN."""
     stream, consumer = consumer_of(resource)
-    state.get_stream(tx, scope, stream)
+    if state.find_stream(tx, scope, stream) is None:
+        raise messages.no_stream(asked, scope.account_id)
     if consumer:
         get_consumer(tx, scope, stream, consumer)
 

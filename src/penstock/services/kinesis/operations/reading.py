@@ -23,9 +23,12 @@ class Page:
 
 
 def readable(tx: ReadTransaction, scope: Scope, name: str) -> state.View:
-    """A stream that is being made or deleted isn't there for those who put and read."""
+    """A stream that is being deleted isn't there for those who put and read.
+
+    On AWS one that is being made isn't either, for many seconds; here it takes records at once.
+    """
     view = state.get_view(tx, scope, name)
-    if view.stream.status in ("CREATING", "DELETING"):
+    if view.stream.status == "DELETING":
         raise messages.no_stream(name, scope.account_id)
     return view
 

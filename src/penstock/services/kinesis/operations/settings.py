@@ -113,7 +113,7 @@ async def update_stream_warm_throughput(ctx: Context, req: dict[str, Any]) -> di
     def warm(tx: Transaction) -> dict[str, Any]:
         stream = get_active(tx, scope, name)
         if stream.mode != "ON_DEMAND":
-            raise messages.not_on_demand(name, "UpdateStreamWarmThroughput")
+            raise messages.wrong_mode(name, scope.account_id, "Provisioned")
         before = len(stream.open_shards)
         stream.warm_mibps = warm_mibps
         shown = {"TargetMiBps": warm_mibps, "CurrentMiBps": before}

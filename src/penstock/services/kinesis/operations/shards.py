@@ -115,14 +115,14 @@ async def merge_shards(ctx: Context, req: dict[str, Any]) -> None:
 
 @operation
 async def update_shard_count(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
-    """Equal shards, by as many splits and merges as that takes. Raises LimitExceededException after ten a day."""
+    """By as many splits and merges as AWS takes. Raises LimitExceededException after ten a day."""
     now_ms, target = ctx.clock.now_ms(), req["TargetShardCount"]
     scope, name = located(ctx, req)
 
     def scale(tx: Transaction) -> int:
         stream = get_active(tx, scope, name)
         if stream.mode == "ON_DEMAND":
-            raise messages.not_provisioned(name, "UpdateShardCount")
+            raise messages.wrong_mode(name, scope.account_id, "On-Demand")
         stream.scaled_ms = [at_ms for at_ms in stream.scaled_ms if at_ms > now_ms - DAY_MS]
         if len(stream.scaled_ms) >= limits.SCALINGS_A_DAY.value:
             raise messages.scaled_too_often(name)

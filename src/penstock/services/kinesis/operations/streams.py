@@ -110,8 +110,7 @@ async def describe_stream(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
 
     def read(tx: ReadTransaction) -> dict[str, Any]:
         stream = state.get_view(tx, scope, name).stream
-        visible = [] if stream.status == "CREATING" else stream.visible_shards(now_ms)
-        shards = [shard for shard in visible if shard.id > after]
+        shards = [shard for shard in stream.visible_shards(now_ms) if shard.id > after]
         shown = [rules.shown_shard(shard) for shard in shards[:count]]
         return {**_described(scope, stream), "Shards": shown, "HasMoreShards": len(shards) > count}
 
