@@ -67,7 +67,7 @@ async def merge(world, rnd):
 
 async def scale(world, rnd):
     count = len(await open_shards(world))
-    target = rnd.choice([max(1, count // 2), count * 2, count + 1])
+    target = rnd.choice([max(1, (count + 1) // 2), min(count * 2, 40), count + 1])
     await call(world, "UpdateShardCount", StreamName="s", TargetShardCount=target, ScalingType="UNIFORM_SCALING")
 
 
@@ -80,12 +80,21 @@ async def reshard(world, rnd, how):
             raise
 
 
+async def every_shard(world):
+    page = await call(world, "ListShards", StreamName="s")
+    found = page["Shards"]
+    while "NextToken" in page:
+        page = await call(world, "ListShards", NextToken=page["NextToken"])
+        found += page["Shards"]
+    return found
+
+
 async def read_lineage(world):
     """Every record in the order of a reader that finishes parents before it begins with their children."""
-    todo = [shard["ShardId"] for shard in (await call(world, "ListShards", StreamName="s"))["Shards"]]
+    shards = await every_shard(world)
+    todo = [shard["ShardId"] for shard in shards]
     parents = {
-        shard["ShardId"]: {shard.get("ParentShardId"), shard.get("AdjacentParentShardId")} - {None}
-        for shard in (await call(world, "ListShards", StreamName="s"))["Shards"]
+        shard["ShardId"]: {shard.get("ParentShardId"), shard.get("AdjacentParentShardId")} - {None} for shard in shards
     }
     done, seen = set(), []
     while todo:

@@ -14,7 +14,7 @@ async def test_a_stream_is_made_and_deleted():
     world = World(kinesis.SERVICE)
     await world.call("kinesis", "CreateStream", StreamName="s", ShardCount=2)
     summary = (await world.call("kinesis", "DescribeStreamSummary", StreamName="s"))["StreamDescriptionSummary"]
-    assert (summary["StreamStatus"], summary["OpenShardCount"]) == ("CREATING", 2)
+    assert (summary["StreamStatus"], summary["OpenShardCount"]) == ("ACTIVE", 2)
     await put(world, b"early")
     await world.settle()
     described = (await world.call("kinesis", "DescribeStream", StreamName="s"))["StreamDescription"]
@@ -130,3 +130,23 @@ def test_sequence_numbers_keep_the_order_and_name_their_position(position, other
 def test_every_hash_key_has_one_shard(count, key):
     stream = Stream("s", 0, "PROVISIONED", shards=rules.new_shards(count, 0))
     assert sum(shard.has_hash(key) for shard in stream.shards) == 1
+
+
+async def test_a_stream_that_holds_much_is_deleted_bit_by_bit(monkeypatch):
+    monkeypatch.setattr("penstock.services.kinesis.limits.TRIM_AT_ONCE", 2)
+    world = await with_stream()
+    await put(world, *[b"x"] * 9)
+    await world.call("kinesis", "DeleteStream", StreamName="s")
+    described = (await world.call("kinesis", "DescribeStream", StreamName="s"))["StreamDescription"]
+    assert described["StreamStatus"] == "DELETING"
+    for operation, params in [
+        ("PutRecord", {"Data": b"x", "PartitionKey": "k"}),
+        ("UpdateShardCount", {"TargetShardCount": 2, "ScalingType": "UNIFORM_SCALING"}),
+        ("CreateStream", {"ShardCount": 1}),
+    ]:
+        with pytest.raises(ServiceError, match="not found|in state DELETING|already exists"):
+            await world.call("kinesis", operation, StreamName="s", **params)
+    await world.settle()
+    assert (await world.call("kinesis", "ListStreams"))["StreamNames"] == []
+    await world.call("kinesis", "CreateStream", StreamName="s", ShardCount=1)
+    assert await read(world) == []

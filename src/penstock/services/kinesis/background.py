@@ -1,4 +1,4 @@
-"""Streams and consumers come to rest, and records grow old."""
+"""Large streams are deleted, and records grow old."""
 
 from functools import partial
 
@@ -6,61 +6,26 @@ from penstock.framework.context import Context
 from penstock.framework.service import background, on_intent
 from penstock.kernel.scope import Scope
 from penstock.services.kinesis import limits, state
-from penstock.services.kinesis.operations.arrivals import arrivals_of
-from penstock.services.kinesis.operations.consumers import SETTLE_CONSUMER
-from penstock.services.kinesis.operations.streams import SETTLE
+from penstock.services.kinesis.operations.streams import DELETE, delete_some
 from penstock.services.kinesis.state import Shard, Stream
 from penstock.storage.outbox import Intent
 from penstock.storage.transactions import Transaction
 
 
-@on_intent(SETTLE)
-async def settle(ctx: Context, intent: Intent) -> None:
-    """CREATING and UPDATING become ACTIVE; a stream that is DELETING goes, its records first and bit by bit."""
+@on_intent(DELETE)
+async def delete(ctx: Context, intent: Intent) -> None:
+    """A stream that is DELETING goes, its records first and bit by bit."""
     scope = Scope(str(intent.payload["account_id"]), str(intent.payload["region"]))
     name = str(intent.payload["name"])
 
-    def find(tx: Transaction) -> Stream | None:
+    def step(tx: Transaction) -> bool:
         stream = state.find_stream(tx, scope, name)
-        return stream if stream is not None and stream.created_ms == intent.payload["created_ms"] else None
-
-    def finish(tx: Transaction) -> bool:
-        """Whether there is more to do."""
-        stream = find(tx)
-        if stream is None:
+        if stream is None or stream.created_ms != intent.payload["created_ms"]:
             return False
-        if stream.status == "DELETING":
-            if state.delete_records(tx, scope, name, limit=limits.TRIM_AT_ONCE):
-                return True
-            state.delete_stream(tx, scope, stream)
-            return False
-        stream.status = "ACTIVE"
-        state.put_stream(tx, scope, stream)
-        return False
+        return delete_some(tx, scope, stream)
 
-    while await ctx.store.transact(finish):
+    while await ctx.store.transact(step):
         pass
-    arrivals_of(ctx.platform).signal((scope, name))
-
-
-@on_intent(SETTLE_CONSUMER)
-async def settle_consumer(ctx: Context, intent: Intent) -> None:
-    """CREATING becomes ACTIVE; DELETING ends."""
-    scope = Scope(str(intent.payload["account_id"]), str(intent.payload["region"]))
-    stream, name = str(intent.payload["stream"]), str(intent.payload["name"])
-
-    def finish(tx: Transaction) -> None:
-        consumer = state.find_consumer(tx, scope, stream, name)
-        if consumer is None or consumer.created_ms != intent.payload["created_ms"]:
-            return
-        if consumer.status == "DELETING":
-            state.delete_consumer(tx, scope, stream, consumer)
-            return
-        consumer.status = "ACTIVE"
-        state.put_consumer(tx, scope, stream, consumer)
-
-    await ctx.store.transact(finish)
-    arrivals_of(ctx.platform).signal((scope, stream))
 
 
 @background

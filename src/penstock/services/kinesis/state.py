@@ -56,12 +56,12 @@ class Shard:
 
 @dataclass
 class Stream:
-    """`horizon_ms`: what is older stays gone, though the retention was raised since."""
+    """ACTIVE or DELETING, as no other state lasts; what is older than `horizon_ms` stays gone at a longer retention."""
 
     name: str
     created_ms: int
     mode: str
-    status: str = "CREATING"
+    status: str = "ACTIVE"
     retention_hours: int = 24
     encryption: str = "NONE"
     key_id: str = ""
@@ -103,7 +103,7 @@ class Consumer:
 
     name: str
     created_ms: int
-    status: str = "CREATING"
+    status: str = "ACTIVE"
     tags: dict[str, str] = field(default_factory=dict)
 
     def arn(self, scope: Scope, stream: str) -> str:

@@ -7,12 +7,10 @@ from penstock.framework.service import operation
 from penstock.kernel.scope import Scope
 from penstock.services.kinesis import limits, messages, rules, state
 from penstock.services.kinesis.operations.access import consumer_of, located, located_resource, secret_of
+from penstock.services.kinesis.operations.arrivals import arrivals_of
 from penstock.services.kinesis.operations.streams import PAGE_DEFAULT, check_tags
 from penstock.services.kinesis.state import Consumer
-from penstock.storage import outbox
 from penstock.storage.transactions import ReadTransaction, Transaction
-
-SETTLE_CONSUMER = "kinesis.settle-consumer"
 
 
 @operation
@@ -28,34 +26,21 @@ async def register_stream_consumer(ctx: Context, req: dict[str, Any]) -> dict[st
             raise messages.consumer_exists(consumer.name)
         if len(state.consumers(tx, scope, stream)) >= limits.CONSUMERS_MAX.value:
             raise messages.too_many_consumers(stream)
-        _change(tx, scope, stream, consumer, "CREATING", now_ms)
+        state.put_consumer(tx, scope, stream, consumer)
 
     await ctx.store.transact(register)
-    return {"Consumer": _shown(scope, stream, consumer)}
-
-
-def _change(tx: Transaction, scope: Scope, stream: str, consumer: Consumer, status: str, now_ms: int) -> None:
-    consumer.status = status
-    state.put_consumer(tx, scope, stream, consumer)
-    payload: dict[str, object] = {
-        "account_id": scope.account_id,
-        "region": scope.region,
-        "stream": stream,
-        "name": consumer.name,
-        "created_ms": consumer.created_ms,
-    }
-    identity = f"{scope.account_id}/{scope.region}/{stream}/{consumer.name}"
-    outbox.add(tx, SETTLE_CONSUMER, payload, due_ms=now_ms, id=identity)
+    return {"Consumer": {**_shown(scope, stream, consumer), "ConsumerStatus": "CREATING"}}
 
 
 @operation
 async def deregister_stream_consumer(ctx: Context, req: dict[str, Any]) -> None:
-    (scope, stream, name), now_ms = located_consumer(ctx, req), ctx.clock.now_ms()
+    scope, stream, name = located_consumer(ctx, req)
 
     def deregister(tx: Transaction) -> None:
-        _change(tx, scope, stream, get_consumer(tx, scope, stream, name), "DELETING", now_ms)
+        state.delete_consumer(tx, scope, stream, get_consumer(tx, scope, stream, name))
 
     await ctx.store.transact(deregister)
+    arrivals_of(ctx.platform).signal((scope, stream))
 
 
 @operation

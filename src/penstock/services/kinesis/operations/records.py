@@ -21,7 +21,6 @@ from penstock.services.kinesis.operations.reading import (
     shown_record,
     start_position,
 )
-from penstock.services.kinesis.operations.streams import change
 from penstock.services.kinesis.rules import Iterator
 from penstock.services.kinesis.state import Shard, Stored, View
 from penstock.storage.transactions import ReadTransaction, Transaction
@@ -88,7 +87,7 @@ async def _grow(ctx: Context, scope: Scope, view: View, *, size: int, count: int
         stream = state.find_stream(tx, scope, name)
         if stream is not None and stream.status == "ACTIVE" and len(stream.open_shards) == shards:
             rules.rescale(stream, target, now_ms)
-            change(tx, scope, stream, "UPDATING", now_ms)
+            state.put_stream(tx, scope, stream)
 
     await ctx.store.transact(grow)
 

@@ -9,24 +9,21 @@ from penstock.kernel.scope import Scope
 from penstock.services.kinesis import limits, messages, rules, state
 from penstock.services.kinesis.operations.access import located
 from penstock.services.kinesis.operations.arrivals import arrivals_of
-from penstock.services.kinesis.operations.streams import change, check_room, get_active
+from penstock.services.kinesis.operations.streams import check_room, get_active
 from penstock.services.kinesis.state import Settings, Stream
 from penstock.storage.transactions import Transaction
 
 Change = Callable[[Stream], None]
 
 
-async def _update(ctx: Context, req: dict[str, Any], edit: Change, *, is_passing: bool = True) -> tuple[Scope, Stream]:
-    """Change an ACTIVE stream, which is UPDATING for a moment where AWS's is."""
-    (scope, name), now_ms = located(ctx, req), ctx.clock.now_ms()
+async def _update(ctx: Context, req: dict[str, Any], edit: Change) -> tuple[Scope, Stream]:
+    """Change an ACTIVE stream. Raises ResourceInUseException, ResourceNotFoundException."""
+    scope, name = located(ctx, req)
 
     def write(tx: Transaction) -> Stream:
         stream = get_active(tx, scope, name)
         edit(stream)
-        if is_passing:
-            change(tx, scope, stream, "UPDATING", now_ms)
-        else:
-            state.put_stream(tx, scope, stream)
+        state.put_stream(tx, scope, stream)
         return stream
 
     return scope, await ctx.store.transact(write)
@@ -54,7 +51,7 @@ async def _retain(ctx: Context, req: dict[str, Any], *, is_increase: bool) -> No
         stream.horizon_ms = stream.oldest_ms(now_ms)
         stream.retention_hours = hours
 
-    await _update(ctx, req, retain, is_passing=False)
+    await _update(ctx, req, retain)
 
 
 @operation
@@ -120,7 +117,7 @@ async def update_stream_warm_throughput(ctx: Context, req: dict[str, Any]) -> di
         if warm_mibps > before:
             check_room(tx, scope, warm_mibps - before)
             rules.rescale(stream, warm_mibps, now_ms)
-        change(tx, scope, stream, "UPDATING", now_ms)
+        state.put_stream(tx, scope, stream)
         return {"StreamName": name, "StreamARN": stream.arn(scope), "WarmThroughput": shown}
 
     answer = await ctx.store.transact(warm)

@@ -9,7 +9,7 @@ from penstock.kernel.units import DAY_MS
 from penstock.services.kinesis import limits, messages, rules, state
 from penstock.services.kinesis.operations.access import located, secret_of
 from penstock.services.kinesis.operations.arrivals import arrivals_of
-from penstock.services.kinesis.operations.streams import change, check_room, get_active
+from penstock.services.kinesis.operations.streams import check_room, get_active
 from penstock.services.kinesis.state import Shard, Stream
 from penstock.storage.transactions import ReadTransaction, Transaction
 
@@ -91,7 +91,7 @@ async def split_shard(ctx: Context, req: dict[str, Any]) -> None:
         shard, at_hash = _open(scope, stream, req["ShardToSplit"]), int(req["NewStartingHashKey"])
         rules.check_split(stream, shard, at_hash, scope.account_id)
         rules.split(stream, shard, at_hash, now_ms)
-        change(tx, scope, stream, "UPDATING", now_ms)
+        state.put_stream(tx, scope, stream)
 
     await ctx.store.transact(split)
     arrivals_of(ctx.platform).signal((scope, name))
@@ -107,7 +107,7 @@ async def merge_shards(ctx: Context, req: dict[str, Any]) -> None:
         one, other = _open(scope, stream, req["ShardToMerge"]), _open(scope, stream, req["AdjacentShardToMerge"])
         rules.check_merge(stream, one, other, scope.account_id)
         rules.merge(stream, one, other, now_ms)
-        change(tx, scope, stream, "UPDATING", now_ms)
+        state.put_stream(tx, scope, stream)
 
     await ctx.store.transact(merge)
     arrivals_of(ctx.platform).signal((scope, name))
@@ -130,7 +130,7 @@ async def update_shard_count(ctx: Context, req: dict[str, Any]) -> dict[str, Any
         check_room(tx, scope, max(target - count, 0))
         rules.scale(stream, target, now_ms)
         stream.scaled_ms.append(now_ms)
-        change(tx, scope, stream, "UPDATING", now_ms)
+        state.put_stream(tx, scope, stream)
         return count
 
     count = await ctx.store.transact(scale)

@@ -8,11 +8,12 @@ from penstock.framework.service import operation
 from penstock.kernel.scope import Scope
 from penstock.services.kinesis import limits, messages, rules, state
 from penstock.services.kinesis.operations.access import located
+from penstock.services.kinesis.operations.arrivals import arrivals_of
 from penstock.services.kinesis.state import Stream
 from penstock.storage import outbox
 from penstock.storage.transactions import ReadTransaction, Transaction
 
-SETTLE = "kinesis.settle"
+DELETE = "kinesis.delete"
 PAGE_DEFAULT = 100
 _NOT_OF_TAGS = re.compile(r"[^\u00C0-\u1FFF\u2C00-\uD7FF\w./\-=+_ @%:]")
 
@@ -43,7 +44,7 @@ async def create_stream(ctx: Context, req: dict[str, Any]) -> None:
         check_room(tx, scope, count)
         stream.shards = rules.new_shards(count, now_ms, state.next_epoch(tx, scope, stream.name, now_ms))
         stream.next_shard = count
-        change(tx, scope, stream, "CREATING", now_ms)
+        state.put_stream(tx, scope, stream)
 
     await ctx.store.transact(create)
 
@@ -68,21 +69,8 @@ def check_tags(name: str, account_id: str, known: dict[str, str], more: dict[str
     return tags
 
 
-def change(tx: Transaction, scope: Scope, stream: Stream, status: str, now_ms: int) -> None:
-    """Store it in a passing state, and see to it that it ends."""
-    stream.status = status
-    state.put_stream(tx, scope, stream)
-    payload: dict[str, object] = {
-        "account_id": scope.account_id,
-        "region": scope.region,
-        "name": stream.name,
-        "created_ms": stream.created_ms,
-    }
-    outbox.add(tx, SETTLE, payload, due_ms=now_ms, id=f"{scope.account_id}/{scope.region}/{stream.name}")
-
-
 def get_active(tx: ReadTransaction, scope: Scope, name: str) -> Stream:
-    """Raises ResourceInUseException while it is being made, changed or deleted."""
+    """Raises ResourceInUseException while it is being deleted."""
     stream = state.get_stream(tx, scope, name)
     if stream.status != "ACTIVE":
         raise messages.not_active(name, scope.account_id, stream.status)
@@ -91,16 +79,38 @@ def get_active(tx: ReadTransaction, scope: Scope, name: str) -> Stream:
 
 @operation
 async def delete_stream(ctx: Context, req: dict[str, Any]) -> None:
-    """Raises ResourceInUseException where consumers are registered, unless they may go too."""
+    """At once, but for one that holds much: that is DELETING for a while.
+
+    Raises ResourceInUseException where consumers are registered, unless they may go too.
+    """
     (scope, name), now_ms = located(ctx, req), ctx.clock.now_ms()
 
     def delete(tx: Transaction) -> None:
         stream = state.get_stream(tx, scope, name)
         if state.consumers(tx, scope, name) and not req.get("EnforceConsumerDeletion"):
             raise messages.has_consumers(name, scope.account_id)
-        change(tx, scope, stream, "DELETING", now_ms)
+        stream.status = "DELETING"
+        state.put_stream(tx, scope, stream)
+        if not delete_some(tx, scope, stream):
+            return
+        payload: dict[str, object] = {
+            "account_id": scope.account_id,
+            "region": scope.region,
+            "name": name,
+            "created_ms": stream.created_ms,
+        }
+        outbox.add(tx, DELETE, payload, due_ms=now_ms, id=f"{scope.account_id}/{scope.region}/{name}")
 
     await ctx.store.transact(delete)
+    arrivals_of(ctx.platform).signal((scope, name))
+
+
+def delete_some(tx: Transaction, scope: Scope, stream: Stream) -> bool:
+    """Delete some of its records, and with the last ones the stream; whether there is more to do."""
+    if state.delete_records(tx, scope, stream.name, limit=limits.TRIM_AT_ONCE) == limits.TRIM_AT_ONCE:
+        return True
+    state.delete_stream(tx, scope, stream)
+    return False
 
 
 @operation
