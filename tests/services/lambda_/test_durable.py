@@ -602,3 +602,33 @@ async def test_whichever_commit_fails_the_execution_ends_as_if_none_had(case, nu
             "InvocationCompleted",
             "ExecutionSucceeded",
         ]
+
+
+async def test_an_execution_and_what_it_invokes_run_for_their_tenants(case):
+    async def script(event):
+        if case.pool.invoked[-1][0].name == "shared":
+            return outcome(b"1")
+        if len(case.pool.events) == 1:
+            options = {"FunctionName": "shared", "TenantId": "blue"}
+            invokes = [update("a", "CHAINED_INVOKE", "START", ChainedInvokeOptions=options)]
+            invokes.append(update("b", "CHAINED_INVOKE", "START", ChainedInvokeOptions={"FunctionName": "shared"}))
+            await case.checkpoint(event, *invokes)
+            return {"Status": "PENDING"}
+        return {"Status": "SUCCEEDED"}
+
+    case.pool.script = script
+    async with case:
+        config = {"TenantIsolationMode": "PER_TENANT"}
+        await create_function(case.world, "own", DurableConfig=DURABLE, TenancyConfig=config)
+        await create_function(case.world, "shared", TenancyConfig=config)
+        start = {"FunctionName": "own", "Qualifier": "$LATEST", "InvocationType": "Event", "Payload": b"{}"}
+        answer = await case.call("lambda", "Invoke", TenantId="red", **start)
+        await case.world.advance(1)
+        ran = [(spec.name, invocation.tenant_id) for spec, invocation in case.pool.invoked]
+        assert set(ran) == {("own", "red"), ("shared", "blue")}
+        told = await case.call(
+            "lambda", "GetDurableExecutionHistory", DurableExecutionArn=answer["DurableExecutionArn"]
+        )
+        [failed] = [event for event in told["Events"] if event["EventType"] == "ChainedInvokeFailed"]
+        assert failed["Id"] == "b"
+        assert "tenant ID" in failed["ChainedInvokeFailedDetails"]["Error"]["Payload"]["ErrorMessage"]

@@ -93,6 +93,7 @@ class Execution:
     architecture: str = "x86_64"
     request_sha256: str = ""
     trace_id: str = ""
+    tenant_id: str = ""
     is_asynchronous: bool = False
     parent_arn: str = ""
     parent_operation: str = ""

@@ -248,7 +248,7 @@ class _Handler:
             event = self._event(tx, updated)
             version = invocations.running(tx, scope, version)
             arn = state.arn_of(scope, version.name, version.version)
-            invocation = Invocation(invocation_id, event, arn, execution.trace_id)
+            invocation = Invocation(invocation_id, event, arn, execution.trace_id, tenant_id=execution.tenant_id)
             return _Begun(execution, function, version, invocation)
 
         return await commit_at_last(self._ctx, begin)
@@ -369,6 +369,7 @@ class _Chained:
             named = chained_target(self._ctx.scope, operation.function)
             await self._check_allowed(execution, named)
             function, version = await invocations.find_target(self._ctx, named)
+            invocations.check_tenant(version, operation.tenant_id)
             trace_id = _traced(operation.trace_id or execution.trace_id, named)
             if invocations.is_recursive(function, trace_id, named):
                 raise messages.recursive_loop()
@@ -376,7 +377,8 @@ class _Chained:
                 await self._begin_child(execution, operation, named, version, trace_id)
                 return None
             payload = (operation.payload or "{}").encode()
-            invocation = Invocation(self._ctx.entropy.uuid(), payload, named.arn, trace_id)
+            request_id, tenant_id = self._ctx.entropy.uuid(), operation.tenant_id
+            invocation = Invocation(request_id, payload, named.arn, trace_id, tenant_id=tenant_id)
             outcome = await invocations.run(self._ctx, named.scope, function, version, invocation)
         except ServiceError as error:
             if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -422,6 +424,7 @@ class _Chained:
             payload=(operation.payload or "{}").encode(),
             id=self._ctx.entropy.uuid(),
             trace_id=trace_id,
+            tenant_id=operation.tenant_id,
             parent_arn=parent.arn,
             parent_operation=operation.id,
         )

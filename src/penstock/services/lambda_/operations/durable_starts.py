@@ -38,6 +38,7 @@ class Start:
     id: str
     name: str = ""
     trace_id: str = ""
+    tenant_id: str = ""
     is_asynchronous: bool = False
     parent_arn: str = ""
     parent_operation: str = ""
@@ -62,18 +63,22 @@ def check_mappable(named: Named, version: Version) -> None:
         raise durable_messages.durable_too_long_to_map()
 
 
-async def start(ctx: Context, named: Named, version: Version, payload: bytes, name: str, trace_id: str) -> str:
+async def start(
+    ctx: Context, named: Named, version: Version, payload: bytes, name: str, trace_id: str, tenant_id: str = ""
+) -> str:
     """Begin an execution that nobody waits for; its ARN. One of that name and payload is found, not begun anew."""
-    begun = Start(named, version, payload, ctx.entropy.uuid(), name, trace_id, is_asynchronous=True)
+    begun = Start(named, version, payload, ctx.entropy.uuid(), name, trace_id, tenant_id, is_asynchronous=True)
     return (await ledger_of(ctx.platform).commit(lambda change: begin(change, begun))).arn
 
 
-async def run(ctx: Context, named: Named, version: Version, payload: bytes, name: str, trace_id: str) -> DurableOutcome:
+async def run(
+    ctx: Context, named: Named, version: Version, payload: bytes, name: str, trace_id: str, tenant_id: str = ""
+) -> DurableOutcome:
     """Begin an execution and wait for its end. Raises ServiceError."""
     if version.durable_timeout_s > limits.DURABLE_SYNC_S_MAX.value:
         raise durable_messages.durable_too_long_to_wait()
     ledger = ledger_of(ctx.platform)
-    begun = Start(named, version, payload, ctx.entropy.uuid(), name, trace_id)
+    begun = Start(named, version, payload, ctx.entropy.uuid(), name, trace_id, tenant_id)
     execution = await ledger.commit(lambda change: begin(change, begun))
     execution = await ledger.ending(named.scope, execution.id)
     is_success = execution.status == "SUCCEEDED"
@@ -116,6 +121,7 @@ def begin(change: Change, start: Start) -> Execution:
         architecture=version.architecture,
         request_sha256=sha256,
         trace_id=start.trace_id,
+        tenant_id=start.tenant_id,
         is_asynchronous=start.is_asynchronous,
         parent_arn=start.parent_arn,
         parent_operation=start.parent_operation,

@@ -40,7 +40,7 @@ async def invoke(ctx: Context, req: Members) -> Members:
         version, outcome = await _run_now(ctx, named, payload, req)
         return _answered(version, outcome, req)
     function, version = await find_target(ctx, named)
-    _check_tenant(version, req)
+    check_tenant(version, req.get("TenantId") or "")
     if kind == "DryRun":
         return {"StatusCode": 204}
     arn = await _run_later(ctx, named, function, version, payload, req)
@@ -54,7 +54,7 @@ async def invoke_async(ctx: Context, req: Members) -> Members:
     payload = await received(req.get("InvokeArgs"), limits.INVOKE_ASYNC_BYTES_MAX.value)
     rules.check_json(payload)
     function, version = await find_target(ctx, named)
-    _check_tenant(version, {})
+    check_tenant(version, "")
     await _run_later(ctx, named, function, version, payload, {})
     return {"Status": 202}
 
@@ -82,9 +82,9 @@ async def prepared(
     client_context = req.get("ClientContext") or ""
     rules.check_client_context(client_context)
     function, version = await find_target(ctx, named)
-    _check_tenant(version, req)
+    name, tenant_id = req.get("DurableExecutionName") or "", req.get("TenantId") or ""
+    check_tenant(version, tenant_id)
     _check_ready(version)
-    name = req.get("DurableExecutionName") or ""
     durable_starts.check_invocable(named, version, name)
     trace_id = _traced(ctx, named)
     if is_recursive(function, trace_id, named):
@@ -94,9 +94,8 @@ async def prepared(
     if version.durable is not None:
         if stream is not None:
             raise durable_messages.durable_streamed()
-        return version, durable_starts.run(ctx, named, version, payload or b"{}", name, trace_id)
+        return version, durable_starts.run(ctx, named, version, payload or b"{}", name, trace_id, tenant_id)
     request_id = ctx.request.request_id
-    tenant_id = req.get("TenantId") or ""
     invocation = Invocation(
         request_id, payload or b"{}", named.arn, trace_id, client_context, stream, tenant_id=tenant_id
     )
@@ -137,7 +136,7 @@ async def _run_later(
     if version.durable is not None:
         if is_recursive(function, trace_id, named):
             raise messages.recursive_loop()
-        return await durable_starts.start(ctx, named, version, payload or b"{}", name, trace_id)
+        return await durable_starts.start(ctx, named, version, payload or b"{}", name, trace_id, tenant_id)
     now_ms = ctx.clock.now_ms()
     request_id, body = ctx.request.request_id, payload or b"{}"
     event = Event(request_id, named.qualifier, named.arn, now_ms, trace_id, body, tenant_id=tenant_id)
@@ -182,11 +181,11 @@ def is_pending(version: Version) -> bool:
     return version.state == "Pending" and (version.version == LATEST or version.has_snap_start)
 
 
-def _check_tenant(version: Version, req: Members) -> None:
+def check_tenant(version: Version, tenant_id: str) -> None:
     """Source: https://docs.aws.amazon.com/lambda/latest/dg/tenant-isolation-invoke.html"""
-    if version.is_tenant_isolated and not req.get("TenantId"):
+    if version.is_tenant_isolated and not tenant_id:
         raise messages.no_tenant()
-    if req.get("TenantId") and not version.is_tenant_isolated:
+    if tenant_id and not version.is_tenant_isolated:
         raise messages.tenant_of_none()
 
 
@@ -201,7 +200,9 @@ async def run(ctx: Context, scope: Scope, function: Function, version: Version, 
         return await run_environment(ctx, scope, function, version, invocation)
     named = rules.named(scope, invocation.invoked_arn)
     durable_starts.check_invocable(named, version, "")
-    return await durable_starts.run(ctx, named, version, invocation.payload, "", invocation.trace_id)
+    return await durable_starts.run(
+        ctx, named, version, invocation.payload, "", invocation.trace_id, invocation.tenant_id
+    )
 
 
 async def run_environment(
