@@ -218,7 +218,7 @@ def _show_functions(pool: dict[str, Any], console: Console) -> None:
         f"{pool['starts']['cold']} cold starts, {pool['starts']['warm']} warm"
     )
     for runtime, told in pool["runtimes"].items():
-        say(f"  runtime    {runtime}: {told.removeprefix(f'{runtime} ')}")
+        say(f"  runtime    {told if told.startswith(runtime) else f'{runtime} runs on {told}'}")
     for held in pool["package_sets"]:
         names = ", ".join(held["packages"]) or "the interpreter alone"
         say(f"  packages   {names}: {held['shared_mb']} MB, {held['environments']} environments share it")
