@@ -82,6 +82,22 @@ async def test_intents_caused_by_intents_are_settled_and_timers_wait_for_their_t
     assert seen[2] == ("timer", 5000)
 
 
+async def test_the_same_intent_added_while_it_is_carried_out_is_carried_out_again():
+    runs = []
+
+    @on_intent("s3.do")
+    async def do(ctx, intent):
+        runs.append(intent.payload)
+        if len(runs) == 1:
+            await intend(world, n=1)  # alike in all, in the same millisecond
+
+    world = World(room(do))
+    await intend(world, n=1)
+    await world.settle()
+    assert len(runs) == 2
+    assert await is_outbox_empty(world)
+
+
 async def test_timer_moved_by_its_own_handler_stays():
     @on_intent("s3.do")
     async def do(ctx, intent):

@@ -16,18 +16,23 @@ _BY_NAME = "outbox-name"
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """`kind` names the handler (`s3.notify`); `payload` is JSON; `attempt` counts from 1."""
+    """`kind` names the handler (`s3.notify`); `payload` is JSON; `attempt` counts from 1.
+
+    replaced   how often one of that name was replaced by the next while it waited or ran: tells two alike apart
+    """
 
     kind: str
     payload: dict[str, object]
     due_ms: int
     id: str
     attempt: int = 1
+    replaced: int = 0
 
 
 def add(tx: Transaction, kind: str, payload: dict[str, object], *, due_ms: int, id: str) -> Intent:
     """Write an intent. A second one with the same `kind` and `id` replaces the first (a timer moved)."""
-    intent = Intent(kind, payload, due_ms, id)
+    earlier = find(tx, kind, id)
+    intent = Intent(kind, payload, due_ms, id, replaced=0 if earlier is None else earlier.replaced + 1)
     _write(tx, intent)
     return intent
 
@@ -44,7 +49,7 @@ def cancel(tx: Transaction, kind: str, id: str) -> bool:
 
 def retry(tx: Transaction, intent: Intent, *, due_ms: int) -> None:
     """Put a failed intent back for its next attempt."""
-    _write(tx, Intent(intent.kind, intent.payload, due_ms, intent.id, intent.attempt + 1))
+    _write(tx, Intent(intent.kind, intent.payload, due_ms, intent.id, intent.attempt + 1, intent.replaced))
 
 
 def find(tx: ReadTransaction, kind: str, id: str) -> Intent | None:
@@ -71,11 +76,13 @@ def next_due_ms(tx: ReadTransaction) -> int | None:
 
 def _write(tx: Transaction, intent: Intent) -> None:
     cancel(tx, intent.kind, intent.id)
-    value = orjson.dumps({"payload": intent.payload, "attempt": intent.attempt})
+    value = orjson.dumps({"payload": intent.payload, "attempt": intent.attempt, "replaced": intent.replaced})
     tx.put((_BY_DUE, intent.due_ms, intent.kind, intent.id), value)
     tx.put((_BY_NAME, intent.kind, intent.id), str(intent.due_ms).encode())
 
 
 def _read(key: tuple[object, ...], value: bytes) -> Intent:
     stored = orjson.loads(value)
-    return Intent(str(key[2]), stored["payload"], int(str(key[1])), str(key[3]), stored["attempt"])
+    return Intent(
+        str(key[2]), stored["payload"], int(str(key[1])), str(key[3]), stored["attempt"], stored.get("replaced", 0)
+    )
