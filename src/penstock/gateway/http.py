@@ -40,6 +40,7 @@ class HttpLimits:
     buffer_bytes   of a body not yet read, and of an answer not yet taken
     pipeline       requests received ahead of the one being answered
     sweep_s        how often deadlines are looked at, for all connections at once
+    connections    at once; what comes beyond is cut off. None: no bound
     """
 
     header_bytes: int = 64 * KIB
@@ -52,13 +53,25 @@ class HttpLimits:
     write_s: float = 60
     linger_s: float = 10
     sweep_s: float = 1
+    connections: int | None = None
 
 
 class HttpServer:
-    """Serves `handler`; errors that it raises are logged and answered 500."""
+    """Serves `handler`; errors that it raises are logged and answered 500.
 
-    def __init__(self, handler: Handler, *, now_ms: Callable[[], int], limits: HttpLimits | None = None) -> None:
+    admits   whether a connection may be made, by its own and the other end's address; others are cut off
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        now_ms: Callable[[], int],
+        limits: HttpLimits | None = None,
+        admits: Callable[[tuple[str, int], tuple[str, int]], bool] | None = None,
+    ) -> None:
         self.handler = handler
+        self.admits = admits
         self.now_ms = now_ms
         self.limits = limits or HttpLimits()
         self.connections: set[_Connection | Http2Connection] = set()
@@ -217,11 +230,21 @@ class _Connection(asyncio.Protocol):
         self.transport.set_write_buffer_limits(self.server.limits.buffer_bytes)
         peer = transport.get_extra_info("peername")
         self.source_ip = peer[0] if isinstance(peer, tuple) else ""
+        if not self._is_admitted(transport.get_extra_info("sockname"), peer):
+            self.is_lost = True
+            self.transport.abort()
+            return
         connected = transport.get_extra_info("socket")
         if connected is not None and connected.family in (socket.AF_INET, socket.AF_INET6):
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.server.connections.add(self)
         self.wait_until(self.server.limits.header_s)
+
+    def _is_admitted(self, own: tuple[str, int], peer: tuple[str, int]) -> bool:
+        most, admits = self.server.limits.connections, self.server.admits
+        if most is not None and len(self.server.connections) >= most:
+            return False
+        return admits is None or admits(own, peer)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_lost = True

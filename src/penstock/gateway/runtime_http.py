@@ -7,6 +7,7 @@ import asyncio
 import base64
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -17,6 +18,7 @@ from penstock.engines.functions.extensions import Extensions, Refused
 from penstock.engines.functions.ports import CredentialsSource, FunctionSpec
 from penstock.engines.functions.reports import RESULT_BYTES_MAX
 from penstock.engines.functions.runtime_api import EnvironmentApi, ResponseTooLarge, RuntimeApi, WrongInvocation
+from penstock.engines.sandbox.peers import uid_of_peer
 from penstock.gateway.http import HttpLimits, HttpServer
 from penstock.kernel.streams import StreamTooLong
 from penstock.kernel.units import MIB
@@ -25,10 +27,12 @@ from penstock.protocol.messages import HttpRequest, HttpResponse
 _PATH = re.compile(r"/2018-06-01/runtime/(?:invocation/(?P<id>[^/]+)/(?P<end>response|error)|(?P<rest>.+))")
 _BODY_BYTES_MAX = RESULT_BYTES_MAX + MIB
 _LIMITS = HttpLimits(idle_s=24 * 3600, body_s=900)
+_LIMITS_OF_ONE = replace(_LIMITS, connections=64)
 _MODE = "lambda-runtime-function-response-mode"
 _OCTETS = "application/octet-stream"
 _TOO_LARGE = f"Exceeded maximum allowed payload size ({RESULT_BYTES_MAX} bytes)."
 _TELEMETRY_S = 5.0
+_TELEMETRY_ANSWER_BYTES = 1024
 _LAST_MS = 253_402_300_799_000
 _JSON = ("Content-Type", "application/json")
 
@@ -43,9 +47,10 @@ class HttpRuntimeFaces:
         self._credentials_address = ""
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def open(self, api: EnvironmentApi) -> str:
-        """Serve `api` on a port of its own; answers host:port."""
-        server = HttpServer(partial(_handle, api), now_ms=self._now_ms, limits=_LIMITS)
+    async def open(self, api: EnvironmentApi, *, uid: int | None = None) -> str:
+        """Serve `api` on a port of its own; answers host:port. Only processes of `uid` get in, where there is one."""
+        admits = None if uid is None else (lambda own, peer: uid_of_peer(own, peer) in (uid, None))
+        server = HttpServer(partial(_handle, api), now_ms=self._now_ms, limits=_LIMITS_OF_ONE, admits=admits)
         address = f"127.0.0.1:{await server.start('127.0.0.1', 0)}"
         self._servers[address] = server
         return address
@@ -92,7 +97,7 @@ class HttpRuntimeFaces:
                 writer.write(body)
                 await writer.drain()
                 if protocol == "HTTP":
-                    await reader.readline()
+                    await reader.read(_TELEMETRY_ANSWER_BYTES)
             finally:
                 writer.close()
 

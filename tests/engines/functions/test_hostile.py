@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import signal
+import sys
 import time
 from collections import deque
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from penstock.engines.functions import running as phases
 from penstock.kernel.errors import Unavailable
 
 NEIGHBOUR = "import os\ndef handler(event, context):\n    return [event, len(os.listdir('/tmp')) >= 0]\n"
@@ -409,3 +411,116 @@ async def test_signals_to_everyone_reach_only_itself(sandboxed, tmp_path):
     async with besieged(sandboxed, tmp_path) as b:
         for body in ("os.kill(-1, 9)\nreturn 1", "os.killpg(0, 9)", "os.kill(-1, 19)\nreturn 1"):
             assert (await b.run(b.spec(handler(body), timeout_s=2))).status in {"success", "error", "crash", "timeout"}
+
+
+# The Runtime API
+
+POLITE = """
+import http.client, os, sys
+def ask(method, path, body=None):
+    connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"], timeout=60)
+    connection.request(method, "/2018-06-01/runtime/" + path, body)
+    answer = connection.getresponse()
+    return answer.getheader("Lambda-Runtime-Aws-Request-Id"), answer.read()
+def serve(answer=lambda event: event):
+    while True:
+        id, event = ask("GET", "invocation/next")
+        ask("POST", f"invocation/{id}/response", answer(event))
+"""
+INTERPRETER = f"{sys.base_prefix}/bin/python{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def bootstrap(body):
+    return {"bootstrap": f"#!/bin/sh\nexec {INTERPRETER} -I -c '\n{POLITE}\n{body}'\n"}
+
+
+def custom(b, body, **settings):
+    return b.spec(
+        "", files=bootstrap(body), runtime="provided.al2023", **{"timeout_s": 10, "memory_mb": 256, **settings}
+    )
+
+
+async def test_nonsense_at_the_runtime_api_is_refused_and_sense_is_answered(bench, tmp_path):
+    nonsense = """
+import socket
+host, port = os.environ["AWS_LAMBDA_RUNTIME_API"].split(":")
+def say(what, size=100):
+    with socket.create_connection((host, int(port)), 5) as talk:
+        talk.settimeout(5)
+        try:
+            talk.sendall(what)
+            talk.shutdown(1)
+            talk.recv(size)
+        except OSError: pass
+end = b"\\r\\n"
+for what in (b"\\0" * 9999, b"GET / HTTP/9.9" + end + end, b"GET /" + b"x" * 200000,
+             b"POST / HTTP/1.1" + end + b"Content-Length: -1" + end + end,
+             b"GET / HTTP/1.1" + end + (b"A: b" + end) * 30000,
+             b"PRI * HTTP/2.0" + end + end + b"SM" + end + end + b"\\xff" * 999,
+             b"POST /2018-06-01/runtime/invocation/x/response HTTP/1.1" + end
+             + b"Transfer-Encoding: chunked" + end + end + b"zz" + end):
+    say(what)
+for path in ("invocation/x/response", "invocation/x/error", "invocation/x/other", "restore/next", ""):
+    ask("POST", path, b"\\xff\\xfe" * 1000)
+kept = [socket.create_connection((host, int(port)), 5) for _ in range(40)]
+serve()
+"""
+    async with besieged(bench, tmp_path) as b:
+        spec = custom(b, nonsense)
+        for number in range(2):
+            assert (await b.run(spec, b"%d" % number)).payload == b"%d" % number
+
+
+async def test_a_flood_of_connections_to_the_runtime_api_meets_its_bound(bench, tmp_path, monkeypatch):
+    monkeypatch.setattr(phases, "INIT_S_MAX", 2.5)
+    flood = """
+import socket
+host, port = os.environ["AWS_LAMBDA_RUNTIME_API"].split(":")
+kept = []
+for _ in range(900):
+    try: kept.append(socket.create_connection((host, int(port)), 5))
+    except OSError: break
+import time
+time.sleep(60)
+"""
+    async with besieged(bench, tmp_path) as b:
+        before = len(os.listdir("/proc/self/fd"))
+        running = asyncio.create_task(b.run(custom(b, flood, timeout_s=2)))
+        await asyncio.sleep(2)
+        assert len(os.listdir("/proc/self/fd")) < before + 200
+        assert (await running).status in {"timeout", "crash"}
+
+
+async def test_a_bootstrap_that_never_asks_times_out(bench, tmp_path, monkeypatch):
+    monkeypatch.setattr(phases, "INIT_S_MAX", 0.5)
+    async with besieged(bench, tmp_path) as b:
+        outcome = await b.run(custom(b, "import time; time.sleep(600)", timeout_s=1))
+        assert outcome.status == "timeout"
+
+
+async def test_a_binary_answer_is_handed_on_and_a_large_one_refused(bench, tmp_path):
+    async with besieged(bench, tmp_path) as b:
+        garbage = bytes(range(256)) * 10
+        spec = custom(b, "serve(lambda event: bytes(range(256)) * 10)")
+        assert (await b.run(spec)).payload == garbage
+        outcome = await b.run(custom(b, "serve(lambda event: bytes(6291557))", name="large"))
+        assert json.loads(outcome.payload)["errorType"] == "Function.ResponseSizeTooLarge"
+
+
+async def test_the_runtime_api_of_another_function_is_out_of_reach(sandboxed, tmp_path):
+    thief = (
+        "import http.client\n"
+        "def ask(method, path):\n"
+        "    connection = http.client.HTTPConnection(event, timeout=2)\n"
+        "    connection.request(method, path)\n"
+        "    return connection.getresponse().status\n"
+        "return [both(lambda: ask('GET', '/2018-06-01/runtime/invocation/next')),\n"
+        "        both(lambda: ask('POST', '/2020-01-01/extension/register'))]"
+    )
+    async with besieged(sandboxed, tmp_path) as b:
+        victim = custom(b, "serve()", name="victim")
+        assert (await b.run(victim, b"1")).payload == b"1"
+        for address in list(b.pool._starter._faces._servers):
+            outcome = await b.run(b.spec(handler(thief), name="thief", timeout_s=10), json.dumps(address).encode())
+            assert all(str(told).endswith(("Error", "Disconnected")) for told in json.loads(outcome.payload)), outcome
+        assert (await b.run(victim, b"2")).payload == b"2"

@@ -138,8 +138,8 @@ class EnvironmentApi:
 class RuntimeFaces(Protocol):
     """Where environments reach their APIs: HTTP, on addresses of this machine."""
 
-    async def open(self, api: EnvironmentApi) -> str:
-        """Serve it; answers host:port."""
+    async def open(self, api: EnvironmentApi, *, uid: int | None = None) -> str:
+        """Serve it to processes of that user, or to everyone's; answers host:port."""
 
     async def send(self, protocol: str, port: int, path: str, body: bytes) -> None:
         """A batch of telemetry, to a listener on this machine. Raises OSError."""

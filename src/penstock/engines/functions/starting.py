@@ -199,7 +199,8 @@ class Starter:
         telemetry = Telemetry(faces.send, lambda: reports.iso(self._wall.now_ms()))
         runtime_api = RuntimeApi() if command else None
         api = EnvironmentApi(extensions, telemetry, self._entropy.token_hex(16), _zone_id(spec), runtime_api)
-        address = await faces.open(api)
+        mounts = cast(dict[str, int] | None, request["mounts"])
+        address = await faces.open(api, uid=mounts["uid"] if mounts else None)
         environment.on_reset = lambda: faces.close(address)
         variables = cast(dict[str, str], request["environment"]) | {
             "AWS_LAMBDA_RUNTIME_API": address,
