@@ -143,11 +143,6 @@ async def test_a_name_that_finds_nothing_is_answered_as_aws_does(world, name, qu
             "Zipped size must be smaller than 52428800 bytes",
         ),
         ({"PublishTo": "LATEST_PUBLISHED"}, "InvalidParameterValueException", "PublishTo is not supported"),
-        (
-            {"Code": {"S3Bucket": "bucket", "S3Key": "k", "S3ObjectStorageMode": "REFERENCE"}},
-            "InvalidParameterValueException",
-            "S3ObjectStorageMode REFERENCE is not supported",
-        ),
         ({"PackageType": "Image"}, "InvalidParameterValueException", "package type: Image"),
         ({"Layers": [f"{LAYER}{n}:1" for n in range(6)]}, "InvalidParameterValueException", "more than 5 layers"),
         ({"DeadLetterConfig": {"TargetArn": "arn:aws:s3:::b"}}, "InvalidParameterValueException", "dead letter"),
@@ -222,3 +217,26 @@ async def test_a_package_that_could_not_be_named_is_not_kept(world):
     world.platform.store.transact = transact
     assert [blob_id async for blob_id in world.platform.blobs.ids()] == []
     assert (await create_function(world))["State"] == "Pending"
+
+
+async def test_code_that_is_only_referred_to_stays_the_user_s_own(world):
+    await world.call("s3", "CreateBucket", Bucket="code")
+    await world.call("s3", "PutObject", Bucket="code", Key="f.zip", Body=zipped())
+    code = {"S3Bucket": "code", "S3Key": "f.zip", "S3ObjectStorageMode": "REFERENCE"}
+    with pytest.raises(ServiceError, match="needs an object version"):
+        await create_function(world, Code=code)
+    versioning = {"Status": "Enabled"}
+    await world.call("s3", "PutBucketVersioning", Bucket="code", VersioningConfiguration=versioning)
+    put = await world.call("s3", "PutObject", Bucket="code", Key="f.zip", Body=zipped())
+    place = {"S3Bucket": "code", "S3Key": "f.zip", "S3ObjectVersion": put["VersionId"]}
+    await create_function(world, Code=code)
+    layer = await world.call("lambda", "PublishLayerVersion", LayerName="l", Content=code)
+    assert (await world.call("lambda", "GetFunction", FunctionName="f"))["Code"]["ResolvedS3Object"] == place
+    assert layer["Content"]["ResolvedS3Object"] == place
+    usage = (await world.call("lambda", "GetAccountSettings"))["AccountUsage"]
+    assert usage == {"TotalCodeSize": 0, "FunctionCount": 1}
+    await world.call("lambda", "UpdateFunctionCode", FunctionName="f", S3Bucket="code", S3Key="f.zip")
+    assert "ResolvedS3Object" not in (await world.call("lambda", "GetFunction", FunctionName="f"))["Code"]
+    usage = (await world.call("lambda", "GetAccountSettings"))["AccountUsage"]
+    assert usage["TotalCodeSize"] == len(zipped())
+    assert await world.call("lambda", "Invoke", FunctionName="f")

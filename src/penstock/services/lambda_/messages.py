@@ -189,6 +189,11 @@ def s3_refused(code: str, text: str) -> ServiceError:
     return invalid(f"Error occurred while GetObject. S3 Error Code: {code}. S3 Error Message: {text}")
 
 
+def unversioned_code(bucket: str) -> ServiceError:
+    """Ours in words; that versions are needed is AWS's."""
+    return invalid(f"S3ObjectStorageMode REFERENCE needs an object version: versioning isn't enabled for {bucket}.")
+
+
 def reserved_variables(names: list[str]) -> ServiceError:
     return invalid(
         "Lambda was unable to configure your environment variables because the environment variables you have provided "

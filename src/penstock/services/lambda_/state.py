@@ -37,12 +37,21 @@ DELIVER = "lambda.deliver"
 
 @dataclass
 class Package:
-    """A deployment package: the zip as it was uploaded. `sha256` in base64."""
+    """A deployment package: the zip as it was uploaded. `sha256` in base64.
+
+    reference   S3Bucket, S3Key and S3ObjectVersion of one that stays the user's own; the blob is a cache then
+    """
 
     blob_id: str
     size: int
     sha256: str
     unzipped_bytes: int
+    reference: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def stored_bytes(self) -> int:
+        """What counts against the account's code storage."""
+        return 0 if self.reference else self.size
 
 
 @dataclass

@@ -42,7 +42,7 @@ async def create_function(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
 
     def create(tx: Transaction) -> Version:
         _check_absent(tx, named)
-        packages.check_storage(tx, named.scope, package.size)
+        packages.check_storage(tx, named.scope, package.stored_bytes)
         version.layers = layers.uses(tx, req.get("Layers") or (), named.scope.region)
         layers.check_size(version)
         if signing_arn and code_signing.find(tx, signing_arn) is None:
@@ -155,7 +155,9 @@ async def get_function(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
 
     version, function = await ctx.store.read(read)
     location = await packages.location(ctx, version.package)
-    code = {"RepositoryType": "S3", "Location": location}
+    code: dict[str, Any] = {"RepositoryType": "S3", "Location": location}
+    if version.package.reference:
+        code["ResolvedS3Object"] = version.package.reference
     if version.kept.get("SourceKMSKeyArn"):
         code["SourceKMSKeyArn"] = version.kept["SourceKMSKeyArn"]
     answer: dict[str, Any] = {

@@ -35,7 +35,7 @@ async def publish_layer_version(ctx: Context, req: dict[str, Any]) -> dict[str, 
     now_ms = ctx.clock.now_ms()
 
     def publish(tx: Transaction) -> LayerVersion:
-        packages.check_storage(tx, scope, package.size)
+        packages.check_storage(tx, scope, package.stored_bytes)
         layer = LayerVersion(
             name=name,
             number=layer_records.next_layer_number(tx, scope, name),
@@ -227,9 +227,11 @@ def _listed(scope: Scope, layer: LayerVersion) -> dict[str, Any]:
 
 
 async def _with_content(ctx: Context, scope: Scope, layer: LayerVersion) -> dict[str, Any]:
-    content = {
+    content: dict[str, Any] = {
         "Location": await packages.location(ctx, layer.package),
         "CodeSha256": layer.package.sha256,
         "CodeSize": layer.package.size,
     }
+    if layer.package.reference:
+        content["ResolvedS3Object"] = layer.package.reference
     return {"Content": content, "LayerArn": layer_records.layer_arn(scope, layer.name), **_listed(scope, layer)}

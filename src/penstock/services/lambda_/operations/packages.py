@@ -8,6 +8,7 @@ import io
 import os
 import shutil
 import zipfile
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,20 +33,29 @@ CODE_PATH = "/_penstock/lambda/code/"
 _SECRET = ("lambda-secret",)
 
 
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """A zip that has come in, and where it stays if it is only referred to."""
+
+    data: bytes
+    reference: dict[str, str] = field(default_factory=dict)
+
+
 async def receive(ctx: Context, code: dict[str, Any]) -> Package:
     """Store the package that ZipFile or S3Bucket and S3Key name. The blob is an orphan until a version names it."""
-    archive = await fetch(ctx, code)
-    return await keep(ctx, archive)
+    return await keep(ctx, await fetch(ctx, code))
 
 
-async def keep(ctx: Context, archive: bytes) -> Package:
+async def keep(ctx: Context, received: Archive) -> Package:
     """Unpacked first, so that what can't be unpacked is refused in the request that brought it."""
+    archive = received.data
     unzipped = await unzipped_bytes(archive)
     await asyncio.to_thread(_unpack, archive, _code_dir(ctx))
     info = await ctx.blobs.put(
         stream_of(archive), digests={"sha256": hashlib.sha256}, bytes_max=limits.S3_ZIPPED_BYTES_MAX.value
     )
-    return Package(info.id, info.size, base64.b64encode(info.digests["sha256"]).decode(), unzipped)
+    sha256 = base64.b64encode(info.digests["sha256"]).decode()
+    return Package(info.id, info.size, sha256, unzipped, received.reference)
 
 
 async def unpacked(ctx: Context, package: Package) -> str:
@@ -80,17 +90,15 @@ async def unzipped_bytes(archive: bytes) -> int:
     return await asyncio.to_thread(_inspect, archive)
 
 
-async def fetch(ctx: Context, code: dict[str, Any]) -> bytes:
-    """The archive's bytes. Raises InvalidParameterValueException, RequestEntityTooLargeException."""
-    if code.get("S3ObjectStorageMode") == "REFERENCE":
-        raise messages.unbuilt("S3ObjectStorageMode REFERENCE")
+async def fetch(ctx: Context, code: dict[str, Any]) -> Archive:
+    """The archive. Raises InvalidParameterValueException, RequestEntityTooLargeException."""
     given = code.get("ZipFile")
     if given is not None:
         if code.get("S3Bucket") or code.get("S3Key"):
             raise messages.two_sources()
         archive = bytes(given) if not isinstance(given, ByteStream) else await _read(given)
         _check_size(archive)
-        return archive
+        return Archive(archive)
     if not code.get("S3Bucket") or not code.get("S3Key"):
         raise messages.no_code()
     return await _fetch_from_s3(ctx, code)
@@ -110,7 +118,11 @@ def _check_size(archive: bytes) -> None:
         raise messages.zipped_too_large(limits.ZIPPED_BYTES_MAX.value)
 
 
-async def _fetch_from_s3(ctx: Context, code: dict[str, Any]) -> bytes:
+async def _fetch_from_s3(ctx: Context, code: dict[str, Any]) -> Archive:
+    """What is only referred to may lie in any region, and is of a bucket with versions.
+
+    Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-self-managed-storage.html
+    """
     params = {"Bucket": code["S3Bucket"], "Key": code["S3Key"]}
     if code.get("S3ObjectVersion"):
         params["VersionId"] = code["S3ObjectVersion"]
@@ -118,10 +130,16 @@ async def _fetch_from_s3(ctx: Context, code: dict[str, Any]) -> bytes:
         answer = await ctx.call("s3", "GetObject", params)
     except ServiceError as error:
         raise messages.s3_refused(error.code, error.message) from None
-    await _check_region(ctx, code["S3Bucket"])
+    reference: dict[str, str] = {}
+    if code.get("S3ObjectStorageMode") == "REFERENCE":
+        if answer.get("VersionId") in (None, "null"):
+            raise messages.unversioned_code(code["S3Bucket"])
+        reference = {"S3Bucket": params["Bucket"], "S3Key": params["Key"], "S3ObjectVersion": answer["VersionId"]}
+    else:
+        await _check_region(ctx, code["S3Bucket"])
     body: ByteStream = answer["Body"]
     try:
-        return await body.read(bytes_max=limits.S3_ZIPPED_BYTES_MAX.value)
+        return Archive(await body.read(bytes_max=limits.S3_ZIPPED_BYTES_MAX.value), reference)
     except StreamTooLong:
         raise messages.unzipped_too_large(limits.UNZIPPED_BYTES_MAX.value) from None
 
@@ -155,7 +173,8 @@ def _inspect(archive: bytes) -> int:
 def code_bytes(tx: ReadTransaction, scope: Scope) -> int:
     """What counts against the account's code storage: every version's package and every layer's."""
     kinds = (state.room(scope, "version"), state.room(scope, "layer"))
-    return sum(members_of(value)["package"]["size"] for kind in kinds for _, value in tx.range(kind))
+    stored = (members_of(value)["package"] for kind in kinds for _, value in tx.range(kind))
+    return sum(package["size"] for package in stored if not package.get("reference"))
 
 
 def check_storage(tx: ReadTransaction, scope: Scope, added: int) -> None:

@@ -25,11 +25,11 @@ async def update_function_code(ctx: Context, req: dict[str, Any]) -> dict[str, A
     await ctx.store.read(lambda tx: _updatable(tx, named, req))
     archive = await packages.fetch(ctx, req)
     if req.get("DryRun"):
-        return await _dry_run(ctx, named, req, archive)
+        return await _dry_run(ctx, named, req, archive.data)
     package = await packages.keep(ctx, archive)
 
     def change(tx: Transaction, version: Version) -> None:
-        packages.check_storage(tx, named.scope, package.size)
+        packages.check_storage(tx, named.scope, package.stored_bytes)
         code_signing.check(tx, named.name, functions.get_function_record(tx, named).code_signing_arn)
         version.package = package
         rules.keep_source_key(version, req)
