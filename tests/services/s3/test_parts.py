@@ -73,3 +73,26 @@ def check_copied_range(s3, key, show, low, high, whole):
     s3("CompleteMultipartUpload", Key="copy", UploadId=upload_id, MultipartUpload=done)
     s3("CopyObject", Key="copy-2", CopySource="bucket/copy")
     assert s3("GetObject", Key="copy-2")["Body"] == whole[low : high + 1]
+
+
+def test_an_object_that_goes_while_it_is_read_is_read_to_its_end(s3):
+    blobs, world = s3.world.platform.blobs, s3.world
+    before = set(blobs.held)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits, "PART_BYTES_MIN", Limit(0, ""))
+        s3.upload(b"one", b"two", b"three", key="slow")
+    made = set(blobs.held) - before
+
+    async def read_slowly():
+        body = (await world.call("s3", "GetObject", Bucket="bucket", Key="slow"))["Body"]
+        pieces = body.__aiter__()
+        read = [await pieces.__anext__()]
+        await world.call("s3", "DeleteObject", Bucket="bucket", Key="slow")
+        await world.advance(24 * 3600)
+        read += [piece async for piece in pieces]
+        return b"".join(read)
+
+    assert s3.runner.run(read_slowly()) == b"onetwothree"
+    s3.days(1)
+    assert len(made) == 3
+    assert not made & set(blobs.held)
