@@ -100,6 +100,7 @@ def call(node):
         ("GET", "/errors?object-lock", {}, b"", 404, "ObjectLockConfigurationNotFoundError"),
         ("GET", "/errors/ten?retention", {}, b"", 400, "InvalidRequest"),
         ("PUT", "/errors?policy", {}, b"{", 400, "MalformedPolicy"),
+        ("PUT", "/errors/k", {"x-amz-website-redirect-location": "ftp://x"}, b"x", 400, "InvalidRedirectLocation"),
         ("PUT", "/errors/k", {"x-amz-sdk-checksum-algorithm": "CRC32"}, b"x", 400, "InvalidRequest"),
         ("POST", "/errors?delete", {"content-md5": "rL0Y20zC+Fzt72VPzMSk2A=="}, b"<Delete/>", 400, "BadDigest"),
         ("POST", "/errors?delete", {"content-md5": "x"}, b"<Delete/>", 400, "InvalidDigest"),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from penstock.kernel.errors import ServiceError
+from penstock.services.s3 import limits
 
 
 def no_such_bucket(name: str) -> ServiceError:
@@ -210,7 +211,9 @@ def metadata_too_large(size: int, size_max: int) -> ServiceError:
 
 
 def too_many_tags(count_max: int) -> ServiceError:
-    return ServiceError("BadRequest", f"Object tags cannot be greater than {count_max}", status=400)
+    is_object = count_max == limits.TAGS_MAX.value
+    text = "Object tags cannot be greater than 10" if is_object else "Bucket tag count cannot be greater than 50"
+    return ServiceError("BadRequest", text, status=400)
 
 
 def invalid_tag(text: str) -> ServiceError:
@@ -324,3 +327,8 @@ def invalid_location(region: str) -> ServiceError:
 def no_log_target(bucket: str) -> ServiceError:
     text = "The target bucket for logging does not exist"
     return ServiceError("InvalidTargetBucketForLogging", text, status=400, fields={"TargetBucket": bucket})
+
+
+def invalid_redirect() -> ServiceError:
+    text = "The website redirect location must have a prefix of 'http://' or 'https://' or '/'."
+    return ServiceError("InvalidRedirectLocation", text, status=400)

@@ -191,7 +191,8 @@ def _find_done(tx: ReadTransaction, bucket: Bucket, req: dict[str, Any]) -> Vers
 def _chosen(req: dict[str, Any], upload: Upload, stored: list[Part]) -> list[Part]:
     """The parts that the caller lists, checked for order, tags, checksums and size."""
     listed = (req.get("MultipartUpload") or {}).get("Parts") or []
-    if not listed or len(listed) > limits.PARTS_MAX.value or any("PartNumber" not in item for item in listed):
+    is_whole = all("PartNumber" in item and item.get("ETag") for item in listed)
+    if not listed or len(listed) > limits.PARTS_MAX.value or not is_whole:
         raise messages.malformed_xml()
     by_number = {part.number: part for part in stored}
     numbers = [int(item["PartNumber"]) for item in listed]

@@ -65,6 +65,9 @@ def described(req: dict[str, Any]) -> Version:
     rules.check_metadata(metadata)
     if req.get("StorageClass") and req["StorageClass"] not in rules.STORAGE_CLASSES:
         raise messages.invalid_storage_class()
+    redirect = req.get("WebsiteRedirectLocation")
+    if redirect and not redirect.startswith(("http://", "https://", "/")):
+        raise messages.invalid_redirect()
     return Version(
         key=req["Key"],
         headers=rules.stored_headers(req),
