@@ -29,14 +29,16 @@ def test_messages_are_worked_off_and_what_fails_ends_in_the_dead_letter_queue(no
     dead = sqs.create_queue(QueueName="fed-dead")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     redrive = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 1})
-    url = sqs.create_queue(QueueName="fed", Attributes={"RedrivePolicy": redrive, "VisibilityTimeout": "6"})["QueueUrl"]
+    url = sqs.create_queue(QueueName="fed", Attributes={"RedrivePolicy": redrive, "VisibilityTimeout": "12"})[
+        "QueueUrl"
+    ]
     source = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     client.create_function(
         FunctionName="fed",
         Runtime="python3.12",
         Role=ROLE,
         Handler="app.handler",
-        Timeout=6,
+        Timeout=12,
         Code={"ZipFile": zipped(CODE)},
     )
     client.get_waiter("function_active_v2").wait(FunctionName="fed")

@@ -75,7 +75,7 @@ class FakePool:
         count = self.provisions[arn][1] if arn in self.provisions else 0
         return Allocation(count, 0 if self.provision_failure else count, self.provision_failure)
 
-    async def retire(self, function_arn: str) -> None:
+    async def retire(self, function_arn: str, *, keep: str = "") -> None:
         self.retired.append(function_arn)
 
     def status(self) -> dict[str, object]:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -178,6 +179,18 @@ async def test_a_replaced_function_gets_new_environments(bench):
         await b.pool.retire(spec.arn)
         assert b.pool.status()["environments"] == 0
         assert (await b.run(spec)).is_cold
+
+
+async def test_what_replaces_a_configuration_keeps_its_environments(bench):
+    async with bench() as b:
+        old = b.spec(ECHO)
+        new = replace(old, id="new")
+        await b.run(old)
+        await b.run(new)
+        await b.pool.retire(new.arn, keep="new")
+        assert b.pool.status()["environments"] == 1
+        assert not (await b.run(new)).is_cold
+        assert (await b.run(old)).is_cold
 
 
 async def test_background_work_stands_still_between_invocations(bench):

@@ -113,7 +113,7 @@ class Environment:
         self.max_memory_mb = 0
         self.has_started = False
         self.tail = b""
-        self.generation = 0
+        self.is_retired = False
         self.group: Group | None = None
         self.memory_bytes_max = 0
         self.is_out_of_memory = False

@@ -130,7 +130,6 @@ class LocalFunctionPool:
         self._environments: set[Environment] = set()
         self._starting = 0
         self._waiters: deque[_Waiter] = deque()
-        self._retired: dict[str, int] = {}
         self._ended_s = 0.0
         self._counts = {"cold": 0, "warm": 0}
         self._growing: asyncio.TimerHandle | None = None
@@ -256,20 +255,29 @@ class LocalFunctionPool:
             raise
         return environment
 
-    async def retire(self, function_arn: str) -> None:
-        """End a deleted or replaced function's environments: idle ones now, busy ones when they are done."""
+    async def retire(self, function_arn: str, *, keep: str = "") -> None:
+        """End a deleted or replaced function's environments: idle ones now, busy ones when they are done.
+
+        keep   the id of a spec that replaces the others
+        """
+
+        def is_retired(spec: FunctionSpec) -> bool:
+            is_kept = bool(keep) and (spec.id == keep or spec.id.startswith(f"{keep}#"))
+            return _is_of(spec, function_arn) and not is_kept
+
         if function_arn.count(":") == _UNQUALIFIED_COLONS:
             self._concurrency.on_retire(function_arn.split(":")[4], function_arn)
-        self._retired[function_arn] = self._retired.get(function_arn, 0) + 1
+        for environment in self._environments:
+            environment.is_retired |= is_retired(environment.spec)
         for environments in list(self._idle.values()):
-            for environment in [item for item in environments if _is_of(item.spec, function_arn)]:
+            for environment in [item for item in environments if item.is_retired]:
                 environments.remove(environment)
                 self._end(environment)
         for arn in self._provisions.arns():
             if arn == function_arn or arn.startswith(f"{function_arn}:"):
                 self._provisions.drop(arn)
-        self._libraries.retire(lambda spec: _is_of(spec, function_arn))
-        self._snapshots.retire(lambda spec: _is_of(spec, function_arn))
+        self._libraries.retire(is_retired)
+        self._snapshots.retire(is_retired)
 
     def runtime_refusal(self, runtime: str) -> str:
         """Why functions of this runtime are refused here; "" where they aren't."""
@@ -362,7 +370,6 @@ class LocalFunctionPool:
 
     def _new(self, spec: FunctionSpec) -> Environment:
         environment = self._snapshots.take_spare(spec) or self._made(spec)
-        environment.generation = self._generation(spec)
         self._environments.add(environment)
         self._watch_age()
         return environment
@@ -374,9 +381,6 @@ class LocalFunctionPool:
         tmp_dir = str(self._work_dir / "environments" / name)
         return Environment(spec, stream=stream, tmp_dir=tmp_dir, clock=self._clock, sink=sink or self._sink)
 
-    def _generation(self, spec: FunctionSpec) -> int:
-        return sum(count for known, count in self._retired.items() if _is_of(spec, known))
-
     def _release(self, environment: Environment) -> None:
         """Back from an invocation: to whoever waits, or to rest."""
         self._ended_s = self._wall.monotonic_s()
@@ -385,7 +389,7 @@ class LocalFunctionPool:
                 environment.rest(self._ended_s)
             self._provisions.give_back(environment)
             return
-        if not environment.is_initialised or environment.generation != self._generation(environment.spec):
+        if not environment.is_initialised or environment.is_retired:
             self._end(environment)
             self._serve_waiters()
             return

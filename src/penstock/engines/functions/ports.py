@@ -175,8 +175,8 @@ class FunctionPool(Protocol):
     def allocation(self, arn: str) -> Allocation:
         """How far that has come."""
 
-    async def retire(self, function_arn: str) -> None:
-        """End a deleted or replaced function's environments when they are idle."""
+    async def retire(self, function_arn: str, *, keep: str = "") -> None:
+        """End a deleted or replaced function's environments when they are idle; not those of the spec `keep`."""
 
     def status(self) -> dict[str, object]:
         """Environments, templates, memory and isolation, for people."""

@@ -78,7 +78,7 @@ async def activate(ctx: Context, intent: Intent) -> None:
     await ctx.store.transact(finish)
     if pool is not None and not failure and (number == LATEST or spec.snap_start):
         if number == LATEST:
-            await pool.retire(spec.arn)
+            await pool.retire(spec.arn, keep=spec.id)
         await pool.warm(spec)
 
 
