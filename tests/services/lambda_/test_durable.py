@@ -145,6 +145,8 @@ async def test_a_name_starts_one_execution_however_often_it_is_given(case):
             Payload=b'{"n":1}',
         )
         assert (answer["Payload"], answer["DurableExecutionArn"]) == (b'"ok"', first)
+        await case.call("lambda", "PublishVersion", FunctionName="f")
+        assert await case.start(Qualifier="1", DurableExecutionName="order-1", Payload=b'{"n":1}') == first
         code, _ = await case.refusal(
             "Invoke",
             FunctionName="f",

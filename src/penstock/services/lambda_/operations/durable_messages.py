@@ -12,7 +12,7 @@ def no_execution(arn: str) -> ServiceError:
 
 
 def execution_exists(arn: str) -> ServiceError:
-    text = f"Durable execution already started with a different payload or version: {arn}"
+    text = f"Durable execution already started with a different payload: {arn}"
     return ServiceError("DurableExecutionAlreadyStartedException", text, status=409, fields={"Type": "User"})
 
 

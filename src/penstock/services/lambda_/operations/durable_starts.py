@@ -99,12 +99,16 @@ async def run(
 
 
 def begin(change: Change, start: Start) -> Execution:
-    """Begin in the change's transaction. Raises DurableExecutionAlreadyStartedException."""
+    """Begin in the change's transaction, or find what has begun by that name with the same payload.
+
+    Raises DurableExecutionAlreadyStartedException.
+    Source: https://docs.aws.amazon.com/lambda/latest/dg/durable-execution-idempotency.html
+    """
     scope, version = start.named.scope, start.version
     sha256 = hashlib.sha256(start.payload).hexdigest()
     known = records.find_by_name(change.tx, scope, version.name, start.name) if start.name else None
     if known is not None:
-        if known.request_sha256 != sha256 or known.version != version.version:
+        if known.request_sha256 != sha256:
             raise durable_messages.execution_exists(known.arn)
         return known
     name = start.name or start.id
