@@ -59,7 +59,7 @@ async def test_a_stream_s_mapping_is_shown_with_its_defaults(world):
 
 async def test_a_queue_s_mapping_is_shown_with_what_a_queue_has(world):
     await create_function(world)
-    made = await queue_mapping(world, MetricsConfig={"Metrics": ["EventCount"]})
+    made = await queue_mapping(world, MetricsConfig={"Metrics": ["EventCount"]}, BisectBatchOnFunctionError=False)
     assert set(made) == {
         "UUID", "BatchSize", "MaximumBatchingWindowInSeconds", "EventSourceArn", "FunctionArn", "LastModified",
         "State", "StateTransitionReason", "FunctionResponseTypes", "EventSourceMappingArn", "MetricsConfig",
@@ -263,7 +263,7 @@ async def test_a_deleted_function_stops_its_queue_from_being_read(world):
         ({"StartingPosition": "LATEST"}, "Unsupported StartingPosition parameter for given event source mapping type."),
         ({"ParallelizationFactor": 2}, "Unsupported ParallelizationFactor parameter for given event source mapping"),
         ({"BisectBatchOnFunctionError": True}, "Unsupported BisectBatchOnFunctionError parameter"),
-        ({"MaximumRetryAttempts": 1}, "Unsupported MaximumRetryAttempts parameter"),
+        ({"MaximumRetryAttempts": 0}, "Unsupported MaximumRetryAttempts parameter"),
         ({"DestinationConfig": {"OnFailure": {"Destination": QUEUE}}}, "Unsupported DestinationConfig parameter"),
         ({"ProvisionedPollerConfig": {"MinimumPollers": 5, "MaximumPollers": 2}}, "MinimumPollers must be less than"),
         ({"BatchSize": 0}, "1 validation error detected: Value '0' at 'batchSize'"),

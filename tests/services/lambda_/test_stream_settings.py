@@ -307,3 +307,21 @@ async def test_a_node_that_starts_again_keeps_the_state_of_its_window(world, poo
         await put(world, ("k", "2"))
         assert events(pool)[-1]["state"] == {"kept": True}
         assert pairs(events(pool)[-1]) == [("k", "2")]
+
+
+async def test_a_record_that_no_event_can_hold_is_given_up_and_told(world, pool):
+    async with world.background:
+        url = (await world.call("sqs", "CreateQueue", QueueName="lost"))["QueueUrl"]
+        target = {"OnFailure": {"Destination": "arn:aws:sqs:us-east-1:000000000000:lost"}}
+        await feed(world, DestinationConfig=target)
+        await world.call("kinesis", "UpdateMaxRecordSize", StreamARN=ARN, MaxRecordSizeInKiB=10240)
+        await world.advance(1)
+        for data in (b"a", b"x" * 5_000_000, b"b"):
+            await world.call("kinesis", "PutRecord", StreamName="s", PartitionKey="k", Data=data)
+            await world.advance(0)
+        await world.advance(5)
+        assert [pair for event in events(pool) for pair in pairs(event)] == [("k", "a"), ("k", "b")]
+        [message] = (await world.call("sqs", "ReceiveMessage", QueueUrl=url))["Messages"]
+        told = orjson.loads(message["Body"])
+        assert told["requestContext"]["condition"] == "MaximumPayloadSizeExceeded"
+        assert (told["requestContext"]["approximateInvokeCount"], told["responseContext"]) == (0, None)

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from penstock.engines.functions.ports import Outcome, Throttled
-from penstock.engines.polling.batching import Rule, closes_at_ms, fitting
+from penstock.engines.polling.batching import ENVELOPE_BYTES, PAYLOAD_BYTES_MAX, Rule, closes_at_ms, fitting
 from penstock.engines.polling.lanes import is_done, lane_of, restart, still_needed
 from penstock.engines.polling.stream import (
     Discarded,
@@ -28,6 +28,7 @@ from penstock.engines.polling.stream import (
 )
 from penstock.engines.polling.windows import (
     GRACE_MS,
+    STATE_BYTES_MAX,
     Window,
     is_over,
     on_answer,
@@ -175,7 +176,9 @@ class Lane:
     def __init__(self, shard: ShardReader, index: int, stored: LaneProgress) -> None:
         self._shard, self._index, self._mapping = shard, index, shard.mapping
         self._ctx, self._source = shard.mapping.ctx, shard.mapping.source
-        self._rule = Rule(self._source.batch_size, self._source.window_s * 1000)
+        state_bytes = STATE_BYTES_MAX if self._source.tumbling_s else 0
+        bytes_max = PAYLOAD_BYTES_MAX - ENVELOPE_BYTES - state_bytes
+        self._rule = Rule(self._source.batch_size, self._source.window_s * 1000, bytes_max)
         self._progress = Progress(stored.checkpoint, tuple(stored.pending))
         self._window = stored.window
         if self._window is not None and self._window.end_ms - self._window.start_ms != self._source.tumbling_s * 1000:
@@ -287,6 +290,9 @@ class Lane:
         policy = await self._mapping.policy()
         times = [(one.number, one.at_ms) for one in records]
         progress, discarded = on_look(self._progress, policy, times, self._ctx.clock.now_ms())
+        if discarded is None and len(records) == 1 and len(records[0].shown) > self._rule.bytes_max:
+            lost = Discarded(records[0].number, records[0].number, "MaximumPayloadSizeExceeded")
+            progress, discarded = on_success(self._progress), lost
         if discarded is not None:
             await self._keep(progress, self._window, discarded=discarded)
             return _AT_ONCE

@@ -39,6 +39,8 @@ _ALLOWED: dict[str, tuple[str, ...]] = {
     "Queues": (),
     "DocumentDBEventSourceConfig": (),
 }
+_OFF: dict[str, object] = {"BisectBatchOnFunctionError": False, "TumblingWindowInSeconds": 0}
+"""What turns a setting off may be said of any source."""
 _PLAIN = {
     "BatchSize": "batch_size",
     "MaximumBatchingWindowInSeconds": "window_s",
@@ -88,7 +90,7 @@ def _begin_kafka(source: EventSource, req: Mapping[str, Any]) -> None:
 def apply(source: EventSource, req: Mapping[str, Any]) -> None:
     """Take over what the request sets, and check that it goes together. Raises InvalidParameterValueException."""
     for member, kinds in _ALLOWED.items():
-        if req.get(member) not in (None, [], {}) and source.kind not in kinds:
+        if source.kind not in kinds and req.get(member) not in (None, [], {}, _OFF.get(member)):
             raise messages.unsupported_setting(member)
     for member, name in _PLAIN.items():
         if req.get(member) is not None:
