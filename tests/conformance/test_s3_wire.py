@@ -261,3 +261,23 @@ def test_notifications_to_eventbridge_come_back(s3, bucket):
     assert told(s3.get_bucket_notification_configuration(Bucket=bucket)) == {}
     s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}})
     assert told(s3.get_bucket_notification_configuration(Bucket=bucket)) == {"EventBridgeConfiguration": {}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "member", "arn", "reason"),
+    [
+        ("Queue", "QueueArn", "arn:aws:sqs:us-east-1:000000000000:none", "The destination queue does not exist"),
+        (
+            "LambdaFunction",
+            "LambdaFunctionArn",
+            "arn:aws:lambda:us-east-1:000000000000:function:none",
+            "The destination Lambda does not exist",
+        ),
+    ],
+)
+def test_a_destination_that_is_not_there_is_named(s3, bucket, kind, member, arn, reason):
+    config = {f"{kind}Configurations": [{member: arn, "Events": ["s3:ObjectCreated:*"]}]}
+    with pytest.raises(ClientError) as refused:
+        s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=config)
+    error = refused.value.response["Error"]
+    assert (error["Code"], error["ArgumentName"], error["ArgumentValue"]) == ("InvalidArgument", arn, reason)

@@ -13,6 +13,9 @@ from penstock.services.s3.state import Bucket
 from penstock.storage.transactions import Transaction
 
 _ID_MAX = 255
+_KINDS = {"sqs": "queue", "sns": "topic", "lambda": "Lambda"}
+_REFUSED = {"lambda": "Not authorized to invoke function [{}]"}
+_REFUSED_ELSE = "Permissions on the destination do not allow S3 to publish notifications from this bucket"
 _EVENTS = frozenset(
     f"s3:{name}"
     for name in (
@@ -139,16 +142,9 @@ async def _reach(ctx: Context, bucket: Bucket, service: str, destination: str) -
         told = {"service": service, "arn": destination, "is_test": True, "record": _test_event(ctx, bucket)}
         await send(ctx, told | {"bucket": bucket.name, "account": bucket.account_id, "region": bucket.region})
     except ServiceError as error:
-        is_missing = "NotFound" in error.code or "NonExistent" in error.code
-        reason = (
-            "The destination queue does not exist"
-            if is_missing and service == "sqs"
-            else "The destination topic does not exist"
-            if is_missing and service == "sns"
-            else "Not authorized to invoke function [" + destination + "]"
-            if service == "lambda"
-            else "Permissions on the destination do not allow S3 to publish notifications from this bucket"
-        )
+        is_missing = any(word in error.code for word in ("NotFound", "NonExistent", "DoesNotExist"))
+        reason = _REFUSED.get(service, _REFUSED_ELSE).format(destination)
+        reason = f"The destination {_KINDS[service]} does not exist" if is_missing else reason
         raise messages.unreachable_destination(destination, reason) from None
 
 
