@@ -191,9 +191,14 @@ class Queue:
             self._remove(tx, seq, state)
         return state is not None
 
-    def change_visibility(self, tx: Transaction, handle: str, *, now_ms: int, visibility_ms: int) -> bool:
-        """Make the message visible in `visibility_ms`. False for a handle that isn't the latest or has run out."""
-        found = self._by_handle(tx, handle)
+    def change_visibility(
+        self, tx: Transaction, handle: str, *, now_ms: int, visibility_ms: int, is_latest: bool = True
+    ) -> bool:
+        """Make the message visible in `visibility_ms`. False for one that has run out.
+
+        Also for a handle that isn't the latest, unless any receive's will do.
+        """
+        found = self._by_handle(tx, handle, is_latest=is_latest)
         if found is None or found[1].visible_at_ms <= now_ms:
             return False
         seq, state = found
@@ -396,14 +401,15 @@ class Queue:
             handle,
         )
 
-    def _by_handle(self, tx: ReadTransaction, handle: str) -> tuple[int, _State] | None:
+    def _by_handle(self, tx: ReadTransaction, handle: str, *, is_latest: bool = True) -> tuple[int, _State] | None:
         number, _, token = handle.partition("-")
         try:
             seq = int(number, 16)
         except ValueError:
             return None
         state = self._state(tx, seq)
-        return (seq, state) if state is not None and token and state.token == token else None
+        is_it = state is not None and bool(token) and (state.token == token or (not is_latest and state.is_received))
+        return (seq, state) if state is not None and is_it else None
 
     def _remove(self, tx: Transaction, seq: int, state: _State) -> None:
         for part in ("m", "s"):

@@ -134,3 +134,16 @@ async def test_a_queue_of_high_throughput_bounds_its_groups():
     world, url = await _fifo(ContentBasedDeduplication="true", **high)
     world.platform.limits = "aws"
     await _fill(world, url, 1200, groups=4)
+
+
+@pytest.mark.parametrize(
+    ("lacking", "code"), [("MessageGroupId", "MissingParameter"), ("MessageDeduplicationId", "InvalidParameterValue")]
+)
+async def test_a_batch_of_which_one_entry_lacks_what_fifo_needs_is_refused_whole(lacking, code):
+    world, url = await _fifo()
+    whole = {"MessageBody": "x", "MessageGroupId": "g"}
+    entries = [{"Id": str(n), **whole, "MessageDeduplicationId": str(n)} for n in range(2)]
+    del entries[1][lacking]
+    with pytest.raises(ServiceError, match=code):
+        await world.call("sqs", "SendMessageBatch", QueueUrl=url, Entries=entries)
+    assert await _receive(world, url) == []

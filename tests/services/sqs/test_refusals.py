@@ -208,3 +208,35 @@ async def test_too_many_messages_in_flight_end_a_short_poll_but_not_a_long_one(m
     assert (await _refused(world, "ReceiveMessage", QueueUrl=url))[0] == "OverLimit"
     await world.advance(30)
     assert len((await world.call("sqs", "ReceiveMessage", QueueUrl=url))["Messages"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("operation", "params", "code", "words"),
+    [
+        ("TagQueue", {"Tags": {}}, "MissingParameter", "The request must contain the parameter Tags."),
+        ("UntagQueue", {"TagKeys": []}, "InvalidParameterValue", "Tag keys must be between 1 and 128 characters"),
+        ("RemovePermission", {"Label": "x"}, "InvalidParameterValue", "can't find label on existing policy."),
+        (
+            "AddPermission",
+            {"Label": "x", "Actions": ["SendMessage"], "AWSAccountIds": []},
+            "InvalidParameterValue",
+            "Value [] for parameter PrincipalId is invalid. Reason: Unable to verify.",
+        ),
+    ],
+)
+async def test_what_lacks_its_subject_is_refused(operation, params, code, words):
+    world, url = await _world()
+    got = await _refused(world, operation, QueueUrl=url, **params)
+    assert got[0] == code
+    assert words in got[1]
+
+
+async def test_any_receives_handle_changes_a_standard_messages_visibility():
+    world, url = await _world()
+    await world.call("sqs", "SendMessage", QueueUrl=url, MessageBody="x")
+    first = (await world.call("sqs", "ReceiveMessage", QueueUrl=url, VisibilityTimeout=1))["Messages"][0]
+    await world.advance(2)
+    await world.call("sqs", "ReceiveMessage", QueueUrl=url, VisibilityTimeout=300)
+    params = {"QueueUrl": url, "ReceiptHandle": first["ReceiptHandle"]}
+    await world.call("sqs", "ChangeMessageVisibility", **params, VisibilityTimeout=0)
+    assert len((await world.call("sqs", "ReceiveMessage", QueueUrl=url))["Messages"]) == 1

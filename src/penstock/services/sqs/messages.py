@@ -48,6 +48,8 @@ NO_DLQ_SOURCE = "Source queue must be configured as a Dead Letter Queue."
 MOVE_RUNS = "There is already a task running. Only one active task is allowed for a source queue arn at a given time."
 MOVE_ENDED = "Only active tasks can be cancelled."
 NO_MOVE_TASK = "Task does not exist."
+NO_TAGS = "The request must contain the parameter Tags."
+BAD_TAG_KEYS = "Tag keys must be between 1 and 128 characters in length."
 TOO_MANY_TAGS = "Too many tags added for queue {}."
 
 
@@ -110,7 +112,7 @@ def too_many_attributes(count: int) -> str:
 def bad_attribute_name(name: str) -> str:
     return (
         f"The message attribute name '{name}' is invalid. Attribute name can contain A-Z, a-z, 0-9, underscore (_), "
-        "hyphen (-), and period (.) characters, and can't begin or end with a period or hold two in a row."
+        "hyphen (-), and period (.) characters."
     )
 
 
@@ -145,7 +147,7 @@ def label_exists(label: str) -> str:
 
 
 def no_label(label: str) -> str:
-    return invalid_because(label, "Label", "can't find label.")
+    return invalid_because(label, "Label", "can't find label on existing policy.")
 
 
 def not_shared(action: str) -> str:

@@ -267,19 +267,24 @@ def deduplication(entry: Mapping[str, Any], attributes: Mapping[str, str]) -> tu
 
     Source: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
     """
-    group, id = entry.get("MessageGroupId"), entry.get("MessageDeduplicationId")
-    if not group:
-        raise ServiceError("MissingParameter", messages.NO_GROUP)
+    check_fifo_members(entry, attributes)
+    group, id = entry["MessageGroupId"], entry.get("MessageDeduplicationId")
     check_id("MessageGroupId", group)
     if entry.get("DelaySeconds"):
         raise invalid_value(entry["DelaySeconds"], "DelaySeconds", messages.NOT_FOR_THIS_TYPE)
     if not id:
-        if attributes.get("ContentBasedDeduplication") != "true":
-            raise invalid(messages.NO_DEDUPLICATION)
         id = hashlib.sha256(entry["MessageBody"].encode()).hexdigest()
     else:
         check_id("MessageDeduplicationId", id)
     return str(group), str(id)
+
+
+def check_fifo_members(entry: Mapping[str, Any], attributes: Mapping[str, str]) -> None:
+    """Raises MissingParameter without a group, InvalidParameterValue where nothing tells duplicates."""
+    if not entry.get("MessageGroupId"):
+        raise ServiceError("MissingParameter", messages.NO_GROUP)
+    if not entry.get("MessageDeduplicationId") and attributes.get("ContentBasedDeduplication") != "true":
+        raise invalid(messages.NO_DEDUPLICATION)
 
 
 def check_id(name: str, value: str) -> None:

@@ -88,11 +88,12 @@ def _changing(ctx: Context, scope: Scope, entry: dict[str, Any]) -> Act:
         hold = held.find_hold(tx, raw)
         if hold is None:
             raise rules.invalid_value(entry["ReceiptHandle"], "ReceiptHandle", messages.GONE)
-        if not hold.is_latest or hold.visible_at_ms <= now_ms:
+        if (queue.is_fifo and not hold.is_latest) or hold.visible_at_ms <= now_ms:
             raise ServiceError("MessageNotInflight", messages.NOT_IN_FLIGHT)
         if now_ms + timeout_s * 1000 > hold.received_at_ms + limits.VISIBILITY_S_MAX.value * 1000:
             raise rules.invalid_value(timeout_s, "VisibilityTimeout", messages.VISIBILITY_BEYOND)
-        held.change_visibility(tx, raw, now_ms=now_ms, visibility_ms=timeout_s * 1000)
+        visibility_ms = timeout_s * 1000
+        held.change_visibility(tx, raw, now_ms=now_ms, visibility_ms=visibility_ms, is_latest=queue.is_fifo)
         return {}
 
     return change

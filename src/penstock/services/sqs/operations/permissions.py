@@ -19,9 +19,10 @@ async def add_permission(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     """Let accounts do what only the owner may. Raises InvalidParameterValue for a label that is taken."""
     scope, name = located(ctx, req)
     label, actions, accounts = req["Label"], req["Actions"], req["AWSAccountIds"]
-    for member, given in (("Actions", actions), ("AWSAccountIds", accounts)):
-        if not given:
-            raise ServiceError("MissingParameter", f"The request must contain the parameter {member}.")
+    if not actions:
+        raise ServiceError("MissingParameter", "The request must contain the parameter Actions.")
+    if not accounts:
+        raise rules.invalid_value("[]", "PrincipalId", "Unable to verify.")
     for action in actions:
         if action not in limits.SHARED_ACTIONS:
             raise rules.invalid(messages.not_shared(action))

@@ -27,6 +27,7 @@ async def send_message(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
 
 @operation
 async def send_message_batch(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
+    """What a FIFO queue needs of an entry, it needs of all: without it none is sent."""
     scope, name = located(ctx, req)
     entries = checked_entries(req, "SendMessageBatchRequestEntry")
     size, size_max = sum(_bytes_of(entry) for entry in entries), limits.BATCH_BYTES_MAX.value
@@ -36,7 +37,10 @@ async def send_message_batch(ctx: Context, req: dict[str, Any]) -> dict[str, Any
     acts = [(entry["Id"], _sending(ctx, scope, entry)) for entry in entries]
 
     def send(tx: Transaction) -> dict[str, Any]:
-        return carry_out(tx, state.get_queue(tx, scope, name), acts)
+        queue = state.get_queue(tx, scope, name)
+        for entry in entries if queue.is_fifo else ():
+            rules.check_fifo_members(entry, queue.attributes)
+        return carry_out(tx, queue, acts)
 
     answer = await ctx.store.transact(send)
     arrivals_of(ctx.platform).signal((scope, name))

@@ -4,6 +4,7 @@ from typing import Any
 
 from penstock.framework.context import Context
 from penstock.framework.service import operation
+from penstock.kernel.errors import ServiceError
 from penstock.services.sqs import limits, messages, rules, state
 from penstock.services.sqs.operations.queues import located
 from penstock.storage.transactions import Transaction
@@ -12,6 +13,8 @@ from penstock.storage.transactions import Transaction
 @operation
 async def tag_queue(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     scope, name = located(ctx, req)
+    if not req["Tags"]:
+        raise ServiceError("MissingParameter", messages.NO_TAGS)
 
     def tag(tx: Transaction) -> None:
         queue = state.get_queue(tx, scope, name)
@@ -27,6 +30,8 @@ async def tag_queue(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
 @operation
 async def untag_queue(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     scope, name = located(ctx, req)
+    if not req["TagKeys"]:
+        raise rules.invalid(messages.BAD_TAG_KEYS)
 
     def untag(tx: Transaction) -> None:
         queue = state.get_queue(tx, scope, name)
