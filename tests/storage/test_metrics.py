@@ -90,3 +90,20 @@ def test_a_distribution_stays_bounded_and_merging_loses_nothing():
     one.merge(two)
     assert len(one.buckets) <= metrics.BUCKETS_MAX
     assert sum(one.buckets.values()) == one.count == 8000
+
+
+async def test_rolling_goes_on_where_it_stopped_until_all_series_were_seen():
+    store = MemoryStore()
+    many = [Series("Mine", f"m{number}") for number in range(7)]
+    for one in many:
+        await store.transact(lambda tx, one=one: metrics.record(tx, SCOPE, one, NOW_S, statistics(1)))
+    at, rounds = None, 0
+    while True:
+        at = await store.transact(lambda tx, at=at: metrics.roll(tx, now_s=NOW_S + 16 * DAY_S, after=at, series_max=3))
+        rounds += 1
+        if at is None:
+            break
+    assert rounds == 3
+    for one in many:
+        found = await store.read(lambda tx, one=one: list(metrics.points(tx, SCOPE, one, begin_s=0, end_s=2 * NOW_S)))
+        assert [period_s for _, period_s, _ in found] == [300]

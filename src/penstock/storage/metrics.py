@@ -22,7 +22,8 @@ DAY_S = 86_400
 # (seconds of a period, seconds that it is kept, seconds of the period that it becomes)
 PERIODS = ((60, 15 * DAY_S, 300), (300, 63 * DAY_S, 3600), (3600, 455 * DAY_S, 0))
 BUCKETS_MAX = 2000
-POINTS_ROLLED_MAX = 20_000
+SERIES_ROLLED_MAX = 200
+POINTS_ROLLED_MAX = 500  # of one series and period at a time; a minute makes one
 _SEEN_EVERY_S = 3600
 _GROWTH = math.log(1.02)
 _ORIGIN = 1 << 20
@@ -137,25 +138,25 @@ def points(
             yield int(str(key[-1])), period_s, Statistics.decode(value)
 
 
-def roll(tx: Transaction, *, now_s: int, points_max: int = POINTS_ROLLED_MAX) -> int:
-    """Make longer periods of what is old, and drop what is too old. Answers how many points went."""
-    gone = 0
-    for key, value in list(tx.range(("metric-series",))):
+def roll(tx: Transaction, *, now_s: int, after: Key | None = None, series_max: int = SERIES_ROLLED_MAX) -> Key | None:
+    """Make longer periods of what is old, and drop what is too old, in so many series after one.
+
+    Answers where to go on, None at the end: a transaction shouldn't take long.
+    """
+    begin = (*after, None) if after is not None else None
+    page = list(tx.range(("metric-series",), begin=begin, limit=series_max))
+    for key, value in page:
         at: Key = ("metrics", *key[1:])
         for period_s, kept_s, longer_s in PERIODS:
-            before_s = now_s - kept_s
-            old = tx.range((*at, period_s), end=(*at, period_s, before_s), limit=points_max - gone)
+            old = tx.range((*at, period_s), end=(*at, period_s, now_s - kept_s), limit=POINTS_ROLLED_MAX)
             for point, stored in list(old):
                 tx.delete(point)
-                gone += 1
                 if longer_s:
                     time_s = int(str(point[-1]))
                     _add(tx, (*at, longer_s, time_s - time_s % longer_s), Statistics.decode(stored))
-        if gone >= points_max:
-            break
         if int(value) < now_s - PERIODS[-1][1]:
             tx.delete(key)
-    return gone
+    return page[-1][0] if len(page) == series_max else None
 
 
 def _add(tx: Transaction, key: Key, statistics: Statistics) -> None:

@@ -16,7 +16,7 @@ from penstock.services.lambda_.operations import metrics
 from penstock.services.lambda_.operations.source_metrics import source_metrics_of
 from penstock.services.lambda_.state import Usage, Version
 from penstock.storage.metrics import roll
-from penstock.storage.transactions import Transaction
+from penstock.storage.transactions import Key, Transaction
 
 FREE_EPHEMERAL_MB = 512
 FREE_STREAMED_BYTES = 6 * MIB
@@ -31,6 +31,7 @@ class Meter:
         self._platform = platform
         self._counts: dict[_Key, Usage] = {}
         self._rolled_ms = 0
+        self._rolled_to: Key | None = None
         self.wakeup = Wakeup()
         self.metrics = metrics.Metrics(platform.clock, self.wakeup)
         self.allocated: metrics.Allocated | None = None
@@ -99,21 +100,22 @@ class Meter:
         now_ms = self._platform.clock.now_ms()
         is_time_to_roll = now_ms >= self._rolled_ms + limits.METRICS_ROLLED_MS
 
-        def write(tx: Transaction) -> None:
+        def write(tx: Transaction) -> Key | None:
             for (scope, day, name, architecture), more in counts.items():
                 state.add_usage(tx, scope, day, name, architecture, more)
             metrics.write(tx, minutes, self.allocated)
-            if is_time_to_roll:
-                roll(tx, now_s=now_ms // 1000)
+            return roll(tx, now_s=now_ms // 1000, after=self._rolled_to) if is_time_to_roll else None
 
         try:
-            await self._platform.store.transact(write)
+            rolled_to = await self._platform.store.transact(write)
         except Exception:
             for key, more in counts.items():
                 self._counts[key] = _sum(more, self._counts.get(key))
             self.metrics.give_back(minutes)
             raise
-        self._rolled_ms = now_ms if is_time_to_roll else self._rolled_ms
+        if is_time_to_roll:
+            self._rolled_to = rolled_to
+            self._rolled_ms = now_ms if rolled_to is None else self._rolled_ms
 
 
 @lru_cache(maxsize=8)
