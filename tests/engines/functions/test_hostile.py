@@ -95,8 +95,11 @@ async def until(holds, *, seconds=10.0):
 
 
 @asynccontextmanager
-async def besieged(bench, folder, **settings):
-    """A bench whose neighbour is invoked until the block ends; then everything is looked over."""
+async def besieged(bench, folder, *, held=0, **settings):
+    """A bench whose neighbour is invoked until the block ends; then everything is looked over.
+
+    held   how many environments may stand apart, as snapshots
+    """
     before_fds, before_bytes = len(os.listdir("/proc/self/fd")), resident_bytes()
     before_mounts = mounts()
     async with bench(**settings) as b:
@@ -124,7 +127,7 @@ async def besieged(bench, folder, **settings):
         assert longest_s < NEIGHBOUR_S_MAX
         assert json.loads((await b.run(neighbour, b"1")).payload)[0] == 1
         assert resident_bytes() - before_bytes < GROWTH_BYTES_MAX
-        assert b.pool.status()["environments"] == b.pool.status()["idle"]
+        assert b.pool.status()["environments"] - b.pool.status()["idle"] <= held
     await until(lambda: not processes_of(folder))
     assert not groups_of(folder)
     assert mounts() == before_mounts
@@ -524,3 +527,43 @@ async def test_the_runtime_api_of_another_function_is_out_of_reach(sandboxed, tm
             outcome = await b.run(b.spec(handler(thief), name="thief", timeout_s=10), json.dumps(address).encode())
             assert all(str(told).endswith(("Error", "Disconnected")) for told in json.loads(outcome.payload)), outcome
         assert (await b.run(victim, b"2")).payload == b"2"
+
+
+# SnapStart: the process that is forked is the function's own
+
+SNAPSHOTS = {
+    "garbage on its control socket": "os.write(61, b'garbage')",
+    "a list on its control socket": "os.write(61, b'[1]')",
+    "a fork that nobody asked for": 'os.write(61, b\'{"spawned": 1, "pid": VICTIM}\')',
+    "forks that aren't its own": (
+        "def lie():\n"
+        "    for number in list(range(1, 9)) * 300:\n"
+        "        both(lambda: os.write(61, json.dumps({'spawned': number, 'pid': VICTIM}).encode()))\n"
+        "        time.sleep(0.002)\n"
+        "threading.Thread(target=lie, daemon=True).start()"
+    ),
+    "ends once it is ready": "threading.Thread(target=lambda: (time.sleep(0.3), os._exit(0)), daemon=True).start()",
+    "never forks": "import select\nselect.poll = lambda: time.sleep(600)",
+    "a socket that is closed": "os.close(61)",
+}
+
+
+@pytest.mark.parametrize("body", SNAPSHOTS.values(), ids=SNAPSHOTS)
+async def test_a_snapshot_that_lies_hurts_only_itself(bench, tmp_path, monkeypatch, body):
+    monkeypatch.setattr(phases, "INIT_S_MAX", 2.0)
+    monkeypatch.setattr(phases, "LONG_INIT_S_MAX", 3.0)
+    victim = await asyncio.create_subprocess_exec("sleep", "600")
+    try:
+        async with besieged(bench, tmp_path, held=1) as b:
+            source = (
+                PRELUDE + body.replace("VICTIM", str(victim.pid)) + "\ndef handler(event, context):\n    return 1\n"
+            )
+            spec = b.spec(source, name="snap", snap_start=True, version="1", memory_mb=256, timeout_s=2)
+            for _ in range(3):
+                with contextlib.suppress(Unavailable):
+                    await b.run(spec)
+            assert victim.pid not in processes_of(tmp_path)
+        assert victim.returncode is None
+    finally:
+        victim.kill()
+        await victim.wait()
