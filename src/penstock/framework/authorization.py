@@ -111,6 +111,21 @@ async def read_policies(ctx: Context, *, resource: str | None) -> Policies:
     return Policies(identity, resource, boundary, principal.session_policies)
 
 
+async def refusal_of(ctx: Context, service: str, operation: str, req: Members) -> ServiceError | None:
+    """What this caller would hear of another call; None where it would be let in, which in open mode is always.
+
+    For a room whose operation is many in one, each to be judged by itself.
+    """
+    authorizer, rooms = getattr(ctx.platform.caller, "authorizer", None), getattr(ctx.platform.caller, "rooms", {})
+    if ctx.platform.auth != "enforce" or authorizer is None or service not in rooms:
+        return None
+    try:
+        await authorizer(ctx, rooms[service], operation, req)
+    except ServiceError as error:
+        return error
+    return None
+
+
 def _words(service: str, ctx: Context, request: Request, decision: Decision) -> str:
     """S3 puts the resource into quotes, and tells nobody in particular nothing in particular."""
     if ctx.principal.kind == "anonymous":

@@ -9,8 +9,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl
 
-from penstock.engines.policy.evaluate import Request, evaluate
-from penstock.framework.authorization import read_policies
+from penstock.framework.authorization import refusal_of
 from penstock.framework.context import Context
 from penstock.framework.service import Access, Members, Permission
 from penstock.kernel.errors import ServiceError
@@ -44,16 +43,19 @@ def _bypassing(ctx: Context, req: Members) -> str:
 
 
 def asked(ctx: Context, operation: str, req: Members) -> list[Permission] | None:
-    """A batch is as many deletions, each judged as itself."""
+    """A batch is as many deletions: the room refuses those that it may not do, the door only notes them."""
     if operation != "DeleteObjects":
         return None
+    if ctx.platform.auth == "enforce":
+        return []
+    return [replace(one, view=_as_deletion(named)) for named in deletions(req) for one in _DELETING]
+
+
+def deletions(req: Members) -> list[Members]:
+    """What a batch is made of, as requests of DeleteObject."""
     wanted = (req.get("Delete") or {}).get("Objects") or []
     shared = {"Bucket": req["Bucket"], "BypassGovernanceRetention": req.get("BypassGovernanceRetention")}
-    found = []
-    for item in wanted:
-        named = {**shared, "Key": item.get("Key"), "VersionId": item.get("VersionId")}
-        found += [replace(one, view=_as_deletion(named)) for one in _DELETING]
-    return found
+    return [{**shared, "Key": item.get("Key"), "VersionId": item.get("VersionId")} for item in wanted]
 
 
 def _as_deletion(named: Members) -> Callable[[str, Members], tuple[str, Members]]:
@@ -325,15 +327,10 @@ async def as_told(ctx: Context, req: Members, error: ServiceError) -> ServiceErr
 
     Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
     """
-    if ctx.platform.auth != "enforce" or error.code != "NoSuchKey" or ctx.principal.kind == "service":
+    if error.code != "NoSuchKey":
         return error
-    listing = {"Bucket": req["Bucket"]}
-    policy, owned_by = await ctx.store.read(
-        lambda tx: (resource_policy(tx, ctx, "ListObjectsV2", listing), owner(tx, ctx, "ListObjectsV2", listing))
-    )
-    policies = await read_policies(ctx, resource=policy)
-    request = Request(ctx.principal, "s3:ListBucket", _bucket(ctx, listing), owned_by or ctx.scope.account_id)
-    return error if evaluate(request, policies).allowed else messages.access_denied()
+    is_hidden = await refusal_of(ctx, "s3", "ListObjectsV2", {"Bucket": req["Bucket"]})
+    return messages.access_denied() if is_hidden else error
 
 
 def owner(tx: ReadTransaction, ctx: Context, operation: str, req: Members) -> str | None:

@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from penstock.framework.authorization import refusal_of
 from penstock.framework.context import Context
 from penstock.framework.service import operation
 from penstock.kernel.errors import ServiceError
 from penstock.services.s3 import events, limits, messages, rules, state
-from penstock.services.s3.operations import locks, replication
+from penstock.services.s3.operations import access, locks, replication
 from penstock.services.s3.operations.objects import new_version_id
 from penstock.services.s3.state import Bucket, Version
 from penstock.storage.transactions import Transaction
@@ -58,17 +59,20 @@ async def delete_objects(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     if not 1 <= len(wanted) <= limits.PAGE_MAX.value:
         raise messages.malformed_xml()
     now_ms = ctx.clock.now_ms()
+    refused = [await refusal_of(ctx, "s3", "DeleteObject", one) for one in access.deletions(req)]
 
     def delete(tx: Transaction) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         bucket = state.bucket_of(tx, req)
         deleted: list[dict[str, Any]] = []
         errors: list[dict[str, Any]] = []
-        for item in wanted:
+        for item, refusal in zip(wanted, refused, strict=True):
             named = {name: item[name] for name in ("Key", "VersionId") if item.get(name)}
             given = {"IfMatch": item.get("ETag"), "IfMatchSize": item.get("Size")}
             given["IfMatchLastModifiedTime"] = item.get("LastModifiedTime")
             given["BypassGovernanceRetention"] = req.get("BypassGovernanceRetention")
             try:
+                if refusal is not None:
+                    raise refusal
                 done = _delete(tx, ctx, bucket, named | given, now_ms)
             except ServiceError as error:
                 errors.append({**named, "Code": error.code, "Message": error.message})
