@@ -56,7 +56,7 @@ async def _put(ctx: Context, req: dict[str, Any], records: Sequence[dict[str, An
     """All in one transaction, in order per shard. What each was answered, and the stream's encryption."""
     scope, name = located(ctx, req)
     now_ms, salt = ctx.clock.now_ms(), ctx.entropy.token_hex(4)
-    size = sum(len(record["Data"]) + len(str(record.get("PartitionKey") or "").encode()) for record in records)
+    size = sum(map(_bytes_of, records))
     if size > limits.BATCH_BYTES_MAX.value:
         raise messages.invalid("Records size exceeds 10 MB limit")
     view = await ctx.store.read(lambda tx: readable(tx, scope, name))
@@ -92,12 +92,17 @@ async def _grow(ctx: Context, scope: Scope, view: View, *, size: int, count: int
     await ctx.store.transact(grow)
 
 
+def _bytes_of(record: dict[str, Any]) -> int:
+    """Data and key, which both count."""
+    return len(record["Data"]) + len(str(record.get("PartitionKey") or "").encode())
+
+
 def _check(view: View, records: Sequence[dict[str, Any]], *, is_batch: bool) -> None:
     """Raises ValidationException for a record that is too long, or has no key."""
     size_max = view.stream.max_record_kib * KIB
     for index, record in enumerate(records, 1):
         within = f"records.{index}.member." if is_batch else ""
-        if len(record["Data"]) > size_max:
+        if _bytes_of(record) > size_max:
             raise messages.record_too_long(f"{within}data", size_max)
         if record.get("PartitionKey") is None and view.stream.distribution != "AUTO":
             raise messages.null_member(f"{within}partitionKey")
@@ -118,7 +123,7 @@ def _refused(
     refused = {}
     for index, (record, key) in enumerate(zip(records, keys, strict=True)):
         shard_id, name = view.shard_for(key).id, view.stream.name
-        if not throughput.may_write(ctx, scope, name, shard_id, len(record["Data"])):
+        if not throughput.may_write(ctx, scope, name, shard_id, _bytes_of(record)):
             refused[index] = messages.rate_exceeded(shard_id, name, scope.account_id)
     return refused
 
