@@ -64,7 +64,8 @@ class ShardReader:
     def __init__(self, mapping: StreamMapping, shard: Shard) -> None:
         self.mapping, self.shard_id, self._begin = mapping, shard.id, shard.begin
         self._stored = ShardProgress()
-        self._pages: deque[tuple[int, Page]] = deque(maxlen=PAGES_KEPT)
+        self._lanes: list[Lane] = []
+        self._pages: deque[tuple[int, Page, list[list[StreamRecord]]]] = deque(maxlen=PAGES_KEPT)
         self._reads: dict[str | None, asyncio.Future[Page]] = {}
         self._empty: tuple[str | None, asyncio.Event] | None = None
         self.is_stale = False
@@ -78,22 +79,35 @@ class ShardReader:
             )
         self._stored = adapted(known, source.parallelization, source.revision)
         self._stored.begin = self._begin
-        lanes = [Lane(self, index, lane) for index, lane in enumerate(self._stored.lanes)]
+        self._lanes = [Lane(self, index, lane) for index, lane in enumerate(self._stored.lanes)]
         async with asyncio.TaskGroup() as tasks:
-            runs = [tasks.create_task(lane.run(), name="penstock-lane") for lane in lanes]
+            runs = [tasks.create_task(lane.run(), name="penstock-lane") for lane in self._lanes]
         if all(run.result() for run in runs):
             await self.store(None, LaneProgress())
 
-    async def page_after(self, after: str | None, changed: asyncio.Event) -> Page:
-        """What comes after a number; lanes that stand close together share one read."""
-        if self.mapping.source.parallelization == 1:
-            return await self.mapping.read(self.shard_id, after)
-        position = -1 if after is None else int(after)
-        for begin, page in self._pages:
-            if begin <= position < int(page.last or -1):
-                return page
-        if self._empty is not None and self._empty == (after, changed):
-            return Page([], None, 0, is_end=False)
+    async def read_on(self, lane: "Lane", changed: asyncio.Event) -> None:
+        """Let a lane take what comes next, and those that stand at the same place with it."""
+        after, position = lane.read_to, lane.position
+        if len(self._lanes) == 1:
+            page = await self.mapping.read(self.shard_id, after)
+            lane.take(page, self._shares(page)[0])
+            return
+        known = next((kept for kept in self._pages if kept[0] <= position < int(kept[1].last or -1)), None)
+        if known is not None:
+            lane.take(known[1], known[2][lane.index])
+        elif self._empty != (after, changed):
+            page = await self._read_once(after)
+            shares = self._shares(page)
+            if page.last is not None:
+                self._pages.append((position, page, shares))
+            elif not page.is_end:
+                self._empty = (after, changed)
+            for other in self._lanes:
+                if other is lane or (other.position == position and other.has_room):
+                    other.take(page, shares[other.index])
+
+    async def _read_once(self, after: str | None) -> Page:
+        """Lanes that ask for the same at the same time share one read."""
         if after in self._reads:
             return await self._reads[after]
         read: asyncio.Future[Page] = asyncio.get_running_loop().create_future()
@@ -108,17 +122,17 @@ class ShardReader:
         finally:
             del self._reads[after]
             read.cancel()
-        if page.last is not None:
-            self._pages.append((position, page))
-        elif not page.is_end:
-            self._empty = (after, changed)
         return page
 
-    def is_of(self, lane: int, record: StreamRecord) -> bool:
-        count = len(self._stored.lanes)
-        if count > 1 and lane_of(record.key, count) != lane:
-            return False
-        return not self._stored.generations or not is_done(record.key, record.order, self._stored.generations)
+    def _shares(self, page: Page) -> list[list[StreamRecord]]:
+        """A page's records by lane, without those that an earlier division has done with."""
+        records, generations = page.records, self._stored.generations
+        if generations:
+            records = [one for one in records if not is_done(one.key, one.order, generations)]
+        shares: list[list[StreamRecord]] = [[] for _ in self._lanes]
+        for one in records:
+            shares[lane_of(one.key, len(shares))].append(one)
+        return shares
 
     async def store(
         self, lane: int | None, progress: LaneProgress, *, told: dict[str, object] | None = None, result: str = ""
@@ -174,7 +188,7 @@ class Lane:
     """Works through its records one batch at a time."""
 
     def __init__(self, shard: ShardReader, index: int, stored: LaneProgress) -> None:
-        self._shard, self._index, self._mapping = shard, index, shard.mapping
+        self._shard, self.index, self._mapping = shard, index, shard.mapping
         self._ctx, self._source = shard.mapping.ctx, shard.mapping.source
         state_bytes = STATE_BYTES_MAX if self._source.tumbling_s else 0
         bytes_max = PAYLOAD_BYTES_MAX - ENVELOPE_BYTES - state_bytes
@@ -184,7 +198,8 @@ class Lane:
         if self._window is not None and self._window.end_ms - self._window.start_ms != self._source.tumbling_s * 1000:
             self._window = replace(self._window, is_early=True)  # its size was changed
         self._waiting: list[StreamRecord] = []
-        self._read_to = stored.checkpoint
+        self._bytes = 0
+        self.read_to = stored.checkpoint
         self._is_end = False
         self._first_at_ms = 0
         self._unstored = 0
@@ -241,8 +256,10 @@ class Lane:
 
     async def _rest(self) -> _Step:
         """Nothing to do: what was read is done with, or none of this lane's."""
-        if self._read_to is not None:
-            self._progress = Progress(self._read_to)
+        if self._waiting:
+            return _AT_ONCE  # given by another lane while this one looked
+        if self.read_to is not None:
+            self._progress = Progress(self.read_to)
         if self._is_end or self._unstored >= UNSTORED_MAX:
             await self._keep(self._progress, self._window)
         return _Step(is_end=True) if self._is_end else _Step(None, is_woken_by_news=True)
@@ -262,26 +279,42 @@ class Lane:
 
     async def _read_on(self, changed: asyncio.Event) -> bool:
         """Whether there was more to read."""
-        page = await self._shard.page_after(self._read_to, changed)
-        if page.last is None or (self._read_to is not None and int(page.last) <= int(self._read_to)):
-            self._is_end = page.is_end
+        before = self.read_to
+        await self._shard.read_on(self, changed)
+        if self.read_to == before:
             return False
-        position = -1 if self._read_to is None else int(self._read_to)
-        found = [one for one in page.records if one.order > position and self._shard.is_of(self._index, one)]
+        if not self._waiting and not self._progress.pending and self._unstored >= UNSTORED_MAX:
+            await self._keep(Progress(self.read_to), self._window)
+        return True
+
+    @property
+    def position(self) -> int:
+        return -1 if self.read_to is None else int(self.read_to)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it keeps up, so that it may be given what another lane has read."""
+        return self._bytes < self._rule.bytes_max
+
+    def take(self, page: Page, share: list[StreamRecord]) -> None:
+        """What a read gave beyond this lane's place; one that came another way meanwhile is let be."""
+        if page.last is None or int(page.last) <= self.position:
+            self._is_end = self._is_end or page.is_end
+            return
+        position = self.position
+        found = share if not share or share[0].order > position else [one for one in share if one.order > position]
         if found and not self._waiting:
             self._first_at_ms = self._ctx.clock.now_ms()
         self._waiting += found
+        self._bytes += sum(len(one.shown) for one in found)
         self._unstored += page.polled - len(found)
-        self._read_to, self._is_end = page.last, page.is_end
-        if not self._waiting and not self._progress.pending and self._unstored >= UNSTORED_MAX:
-            await self._keep(Progress(self._read_to), self._window)
-        return True
+        self.read_to, self._is_end = page.last, page.is_end
 
     async def _see_to_head(self, changed: asyncio.Event) -> _Step:
         """Try the first pending range once."""
         head = self._progress.pending[0]
         last = int(head.last)
-        while not self._is_end and (self._read_to is None or int(self._read_to) < last):
+        while not self._is_end and (self.read_to is None or int(self.read_to) < last):
             if not await self._read_on(changed):
                 if self._mapping.stream.is_fetched:
                     return _Step(None, is_woken_by_news=True)
@@ -385,13 +418,15 @@ class Lane:
             lost = [one for one in self._waiting if begin <= one.order <= end]
             told = await self._mapping.told_of(self._shard.shard_id, discarded, lost, self._outcome)
         stored = LaneProgress(progress.checkpoint, list(progress.pending), window)
-        await self._shard.store(self._index, stored, told=told, result=result)
+        await self._shard.store(self.index, stored, told=told, result=result)
         self._progress, self._window = progress, window
         self._unstored = 0
         await self._mapping.stream.on_stored(self._shard.shard_id, progress.checkpoint)
         if progress.checkpoint is not None:
             done = int(progress.checkpoint)
-            del self._waiting[: bisect_left(self._waiting, done + 1, key=lambda one: one.order)]
+            at = bisect_left(self._waiting, done + 1, key=lambda one: one.order)
+            self._bytes -= sum(len(one.shown) for one in self._waiting[:at])
+            del self._waiting[:at]
         if not progress.pending:
             self._outcome = None
             self._first_at_ms = self._ctx.clock.now_ms()
