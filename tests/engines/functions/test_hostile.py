@@ -196,6 +196,13 @@ async def test_whatever_handlers_do_to_themselves_their_neighbours_answer(bench,
         assert not wrong
 
 
+async def test_a_flood_while_initialising_is_not_kept(bench, tmp_path, monkeypatch):
+    monkeypatch.setattr(phases, "INIT_S_MAX", 2.0)
+    async with besieged(bench, tmp_path) as b:
+        source = "import os\nwhile True: os.write(1, b'a line\\n' * 9000)\n"
+        assert (await b.run(b.spec(source, timeout_s=1))).status == "timeout"
+
+
 async def test_a_payload_and_an_answer_of_six_megabytes_pass(bench, tmp_path):
     async with besieged(bench, tmp_path) as b:
         payload = b'"' + b"x" * 6291554 + b'"'

@@ -334,7 +334,7 @@ class Environment:
     def log(self, lines: list[str]) -> None:
         """What the function wrote."""
         self._write(lines)
-        if self.telemetry is not None:
+        if self.telemetry is not None and self.telemetry.is_heard:
             for line in lines:
                 self.telemetry.publish("function", self._as_record(line))
 
@@ -366,7 +366,7 @@ class Environment:
     def _write(self, lines: list[str]) -> None:
         now_ms = self._clock.now_ms()
         self._sink.write(self.spec, self.stream, [LogLine(now_ms, line) for line in lines])
-        text = "".join(line if line.endswith("\n") else line + "\n" for line in lines)
+        text = "".join(line if line.endswith("\n") else line + "\n" for line in lines[-TAIL_BYTES:])
         self.tail = (self.tail + text[-TAIL_BYTES:].encode())[-TAIL_BYTES:]
 
     def _note_memory(self) -> None:

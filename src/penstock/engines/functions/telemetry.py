@@ -16,6 +16,7 @@ from penstock.engines.functions.extensions import Refused
 KINDS = ("platform", "function", "extension")
 SANDBOX_HOSTS = ("sandbox.localdomain", "sandbox", "localhost", "127.0.0.1")
 HELD_BYTES_MAX = 4 << 20
+EVENT_BYTES = 256
 SCHEMAS = ("2022-07-01", "2022-12-13", "2025-01-29")
 Send = Callable[[str, int, str, bytes], Awaitable[None]]
 """(protocol HTTP or TCP, port on this machine, path, body); raises OSError."""
@@ -50,6 +51,7 @@ class Telemetry:
         self._subscriptions: dict[str, Subscription] = {}
         self._is_frozen = False
         self._early: list[tuple[str, str, Any]] = []
+        self._early_bytes = 0
         self._is_early = True
 
     def subscribe(self, name: str, request: Any, *, is_logs_api: bool = False) -> None:
@@ -70,10 +72,16 @@ class Telemetry:
         self._is_early = False
         self._early.clear()
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether anyone listens, or may still begin to and be told what came before."""
+        return (self._is_early and self._early_bytes < HELD_BYTES_MAX) or bool(self._subscriptions)
+
     def publish(self, kind: str, record: Any) -> None:
         """An event for whoever wants it; what came before a subscription is told to it as well."""
         time = self._now()
-        if self._is_early:
+        if self._is_early and self._early_bytes < HELD_BYTES_MAX:
+            self._early_bytes += EVENT_BYTES + (len(record) if isinstance(record, str) else 0)
             self._early.append((time, kind, record))
         for subscription in self._subscriptions.values():
             self._offer(subscription, time, kind, record)

@@ -245,7 +245,10 @@ class ForkServer:
 
     def _take_request(self, waiting: select.poll) -> bool | None:
         """None: go on; else what `run` returns."""
-        message, ancillary, _, _ = self._control.recvmsg(MESSAGE_BYTES_MAX, socket.CMSG_SPACE(4 * 4))
+        try:
+            message, ancillary, _, _ = self._control.recvmsg(MESSAGE_BYTES_MAX, socket.CMSG_SPACE(4 * 4))
+        except ConnectionResetError:  # it went without reading all that was sent
+            return False
         if not message:
             return False
         fds = array.array("i")
