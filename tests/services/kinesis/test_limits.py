@@ -88,6 +88,16 @@ async def test_an_on_demand_stream_is_warmed_at_once():
         await call(world, "UpdateShardCount", StreamName="s", TargetShardCount=5, ScalingType="UNIFORM_SCALING")
 
 
+async def test_an_account_has_five_hundred_provisioned_shards():
+    world = await with_stream(shards=499)
+    await call(world, "CreateStream", StreamName="free", StreamModeDetails=ON_DEMAND)
+    with pytest.raises(ServiceError, match="LimitExceededException: This request would exceed the shard limit"):
+        await call(world, "CreateStream", StreamName="more", ShardCount=2)
+    await call(world, "CreateStream", StreamName="last", ShardCount=1)
+    described = await call(world, "DescribeLimits")
+    assert (described["OpenShardCount"], described["OnDemandStreamCount"]) == (500, 1)
+
+
 async def test_an_on_demand_stream_grows_with_its_writers():
     world = await with_stream(limits="aws", StreamModeDetails=ON_DEMAND)
     acknowledged = 0

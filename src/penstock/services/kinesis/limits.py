@@ -16,6 +16,7 @@ ITERATOR_MS = Limit(5 * MINUTE_MS, _GET)
 NEXT_TOKEN_MS = Limit(5 * MINUTE_MS, f"{_API}/API_ListShards.html")
 RETENTION_HOURS_MIN, RETENTION_HOURS_MAX = Limit(24, _SIZES), Limit(8760, _SIZES)
 SHARDS_OF_ON_DEMAND = 4
+WARM_MIBPS_MAX = 1000  # ours: each is a shard; AWS goes to 10 GiB/s
 ON_DEMAND_SHARDS_MAX = Limit(200, _SIZES)  # a shard for each MB/s
 SHARDS_MAX = Limit(500, _SIZES)
 SCALINGS_A_DAY = Limit(10, f"{_API}/API_UpdateShardCount.html")

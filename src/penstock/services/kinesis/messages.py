@@ -252,6 +252,10 @@ def wrong_mode(name: str, account_id: str, mode: str) -> ServiceError:
     )
 
 
+def too_warm(mibps: int) -> ServiceError:
+    return invalid(f"The warm throughput can't be more than {limits.WARM_MIBPS_MAX} MiB/s: {mibps}")
+
+
 def record_too_long(member: str, size_max: int) -> ServiceError:
     return ServiceError(
         "ValidationException",

@@ -9,7 +9,7 @@ from penstock.kernel.scope import Scope
 from penstock.services.kinesis import limits, messages, rules, state
 from penstock.services.kinesis.operations.access import located
 from penstock.services.kinesis.operations.arrivals import arrivals_of
-from penstock.services.kinesis.operations.streams import check_room, get_active
+from penstock.services.kinesis.operations.streams import get_active
 from penstock.services.kinesis.state import Settings, Stream
 from penstock.storage.transactions import Transaction
 
@@ -106,6 +106,8 @@ async def update_stream_record_distribution_strategy(ctx: Context, req: dict[str
 async def update_stream_warm_throughput(ctx: Context, req: dict[str, Any]) -> dict[str, Any]:
     """An on-demand stream gets the shards for it at once, and keeps them."""
     (scope, name), now_ms, warm_mibps = located(ctx, req), ctx.clock.now_ms(), req["WarmThroughputMiBps"]
+    if warm_mibps > limits.WARM_MIBPS_MAX:
+        raise messages.too_warm(warm_mibps)
 
     def warm(tx: Transaction) -> dict[str, Any]:
         stream = get_active(tx, scope, name)
@@ -115,7 +117,6 @@ async def update_stream_warm_throughput(ctx: Context, req: dict[str, Any]) -> di
         stream.warm_mibps = warm_mibps
         shown = {"TargetMiBps": warm_mibps, "CurrentMiBps": before}
         if warm_mibps > before:
-            check_room(tx, scope, warm_mibps - before)
             rules.rescale(stream, warm_mibps, now_ms)
         state.put_stream(tx, scope, stream)
         return {"StreamName": name, "StreamARN": stream.arn(scope), "WarmThroughput": shown}

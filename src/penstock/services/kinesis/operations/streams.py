@@ -41,7 +41,8 @@ async def create_stream(ctx: Context, req: dict[str, Any]) -> None:
     def create(tx: Transaction) -> None:
         if state.find_stream(tx, scope, stream.name) is not None:
             raise messages.stream_exists(stream.name, scope.account_id)
-        check_room(tx, scope, count)
+        if mode == "PROVISIONED":
+            check_room(tx, scope, count)
         stream.shards = rules.new_shards(count, now_ms, state.next_epoch(tx, scope, stream.name, now_ms))
         stream.next_shard = count
         state.put_stream(tx, scope, stream)
@@ -50,8 +51,8 @@ async def create_stream(ctx: Context, req: dict[str, Any]) -> None:
 
 
 def check_room(tx: ReadTransaction, scope: Scope, more: int) -> None:
-    """Raises LimitExceededException where the account would have too many open shards."""
-    known = sum(len(stream.open_shards) for stream in state.streams(tx, scope))
+    """Raises LimitExceededException where the account would have too many open shards; on-demand ones don't count."""
+    known = sum(len(stream.open_shards) for stream in state.streams(tx, scope) if stream.mode == "PROVISIONED")
     if known + more > limits.SHARDS_MAX.value:
         raise messages.too_many_shards(scope, known, more)
 
