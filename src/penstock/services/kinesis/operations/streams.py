@@ -23,6 +23,8 @@ async def create_stream(ctx: Context, req: dict[str, Any]) -> None:
     """Raises ResourceInUseException, LimitExceededException beyond the account's shards."""
     mode = (req.get("StreamModeDetails") or {}).get("StreamMode") or "PROVISIONED"
     warm_mibps = req.get("WarmThroughputMiBps") or 0
+    if warm_mibps > limits.WARM_MIBPS_MAX:
+        raise messages.too_warm(warm_mibps)
     on_demand = max(limits.SHARDS_OF_ON_DEMAND, warm_mibps)
     count = on_demand if mode == "ON_DEMAND" else req.get("ShardCount") or 0
     if count < 1:
