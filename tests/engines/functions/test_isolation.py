@@ -107,6 +107,16 @@ async def test_runtime_and_layers_are_where_aws_has_them(sandboxed, tmp_path):
         assert opt == ["data.txt", "python"]
 
 
+async def test_a_function_finds_its_own_user(sandboxed):
+    source = (
+        "import getpass, os, pwd\ndef handler(e, c): return [getpass.getuser(), pwd.getpwuid(os.getuid()).pw_dir]\n"
+    )
+    async with sandboxed() as b:
+        user, home = json.loads((await b.run(b.spec(source))).payload)
+        assert user.startswith("sbx_user")
+        assert home == f"/home/{user}"
+
+
 async def test_later_layers_lie_over_earlier_ones(sandboxed, tmp_path):
     for number in (1, 2):
         folder = tmp_path / f"layer{number}" / "python"

@@ -23,7 +23,7 @@ from penstock.engines.functions.snapstart import Held
 from penstock.engines.functions.telemetry import Telemetry
 from penstock.engines.sandbox import snapshots
 from penstock.engines.sandbox.cgroups import Cgroups
-from penstock.engines.sandbox.places import root_mounts
+from penstock.engines.sandbox.places import UID_FIRST, UIDS, root_mounts
 from penstock.engines.sandbox.snapshots import FunctionSnapshot, Template
 from penstock.kernel.clock import Clock
 from penstock.kernel.entropy import Entropy
@@ -32,8 +32,6 @@ from penstock.kernel.units import MIB
 
 TEMPLATES_MAX = 8
 CLOSE_TURNS_MAX = 500
-UID_FIRST = 100_000
-UIDS = 50_000
 MEMORY_FLOOR_MB = 24
 SNAP_START = "snap-start"
 LIBRARIES = "libraries"

@@ -4,6 +4,9 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+UID_FIRST = 100_000
+UIDS = 4096
+"""Each environment gets the next one, then from the first again."""
 HIDDEN = ("/home", "/root", "/var", "/opt", "/run", "/mnt", "/srv", "/media")
 FOLDERS = ("/var/task", "/var/runtime", "/var/tmp", "/var/lang")
 
@@ -26,11 +29,14 @@ def root_mounts(
     hidden = [*HIDDEN]
     hosts = Path(work_dir) / "hosts"
     hosts.write_text(f"{_own_hosts()}127.0.0.1 sandbox.localdomain sandbox\n")
+    passwd = Path(work_dir) / "passwd"
+    passwd.write_text("".join(_users()))
     binds = [
         (path, path) for path in (*map(_real, filter(None, prefixes)), _real(data_dir)) if _is_within(path, hidden)
     ]
     binds += [
         ("/etc/hosts", str(hosts)),
+        ("/etc/passwd", str(passwd)),
         ("/var/lang", _real(prefixes[0])),
     ]
     for folder, target in ((runtime_dir, "/var/runtime"), (opt_dir, "/opt")):
@@ -45,6 +51,14 @@ def root_mounts(
         "folders": FOLDERS,
         "writable": [path for path, _ in writable],
     }
+
+
+def _users() -> Iterator[str]:
+    """Whom a function may be, with names as AWS has them: libraries look up their own user."""
+    yield "root:x:0:0:root:/root:/sbin/nologin\n"
+    for number in range(-1, UIDS):  # the first of them is whom the node's own file systems belong to
+        name, uid = f"sbx_user{number + 1}", UID_FIRST + number
+        yield f"{name}:x:{uid}:{uid}::/home/{name}:/sbin/nologin\n"
 
 
 def _own_hosts() -> str:
