@@ -28,6 +28,7 @@ _TOLD_BY_RUNTIMES = frozenset({READY, RESULT, ERROR, INIT_ERROR, OVERSIZE, RESTO
 FROM_RUNTIME = struct.Struct("!BI")
 TO_RUNTIME = struct.Struct("!II")
 FREEZE_AFTER_S = 0.02
+STATUS_BYTES = 4096
 MEMORY_WATCH_S = 0.01
 TMP_DIR_MODE = 0o700
 UNTOLD_MAX = 8
@@ -117,6 +118,7 @@ class Environment:
         self.group: Group | None = None
         self.memory_bytes_max = 0
         self.is_out_of_memory = False
+        self._status_fd = -1
         self._runtime_pid = 0
         self._stopped: list[int] = []
         self._watching: asyncio.TimerHandle | None = None
@@ -372,8 +374,10 @@ class Environment:
     def _note_memory(self) -> None:
         if self._child is None:
             return
-        with contextlib.suppress(OSError, ValueError), open(f"/proc/{self._main_pid()}/status", "rb") as status:
-            text = status.read()
+        with contextlib.suppress(OSError, ValueError):
+            if self._status_fd < 0:
+                self._status_fd = os.open(f"/proc/{self._main_pid()}/status", os.O_RDONLY | os.O_CLOEXEC)
+            text = os.pread(self._status_fd, STATUS_BYTES, 0)
             at = text.find(b"VmHWM:")
             if at >= 0:
                 self.max_memory_mb = max(self.max_memory_mb, int(text[at + 6 : at + 24].split()[0]) // 1024)
@@ -516,6 +520,9 @@ class Environment:
         self.extensions = self.telemetry = None
         self._is_ending = False
         self._runtime_pid = 0
+        if self._status_fd >= 0:
+            os.close(self._status_fd)
+            self._status_fd = -1
         if self.state not in ("ended", "reset", "new"):
             self.on("fail")
 
