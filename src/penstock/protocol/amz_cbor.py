@@ -9,11 +9,11 @@ from typing import Any
 
 from penstock.kernel.errors import ServiceError
 from penstock.kernel.streams import ByteStream
-from penstock.model.shapes import OperationModel, Shape
-from penstock.protocol import cbor, event_stream, timestamps
-from penstock.protocol.bodies import read_whole
+from penstock.model.shapes import OperationModel
+from penstock.protocol import cbor, event_stream
+from penstock.protocol.cbor_values import compile_render, parse_plans, read_members
 from penstock.protocol.errors import declared_error, members_of, status_of
-from penstock.protocol.json_values import Convert, Plans, compile_parse, compile_render
+from penstock.protocol.json_values import Plans
 from penstock.protocol.messages import HttpRequest, HttpResponse
 
 CONTENT_TYPE = "application/x-amz-cbor-1.1"
@@ -25,15 +25,7 @@ class AmzCborCodec:
     async def parse_request(
         self, operation: OperationModel, request: HttpRequest, path_labels: Mapping[str, str]
     ) -> dict[str, Any]:
-        body = await read_whole(request, operation.name)
-        try:
-            value = cbor.decode(body, ticks_per_s=1000) if body else {}
-        except cbor.MalformedCbor as error:
-            raise ServiceError("SerializationException", str(error)) from None
-        if operation.input is None:
-            return {}
-        members: dict[str, Any] = _PARSE.of(operation.input)(value)
-        return members
+        return await read_members(request, operation, _PARSE, decode=_load)
 
     def serialize_response(self, operation: OperationModel, result: Mapping[str, Any], request_id: str) -> HttpResponse:
         headers = [("x-amzn-RequestId", request_id), ("Content-Type", CONTENT_TYPE)]
@@ -57,22 +49,12 @@ class AmzCborCodec:
         return HttpResponse(status_of(error, declared), headers, _dump(members))
 
 
+def _load(document: bytes) -> Any:
+    return cbor.decode(document, ticks_per_s=1000)
+
+
 def _dump(value: Any) -> bytes:
     return cbor.encode(value, ticks_per_s=1000)
-
-
-def _compile_parse(shape: Shape, plans: Plans) -> Convert:
-    if shape.type == "blob":
-        return _parse_blob
-    if shape.type == "timestamp":
-        return _parse_time
-    return compile_parse(shape, plans)
-
-
-def _parse_blob(value: Any) -> bytes:
-    if not isinstance(value, bytes):
-        raise ServiceError("SerializationException", "Expected a byte string")
-    return value
 
 
 def _parse_time(value: Any) -> datetime:
@@ -85,13 +67,5 @@ def _parse_time(value: Any) -> datetime:
         raise ServiceError("SerializationException", "Expected a timestamp") from None
 
 
-def _compile_render(shape: Shape, plans: Plans) -> Convert:
-    if shape.type == "blob":
-        return lambda value: value.encode() if isinstance(value, str) else value
-    if shape.type == "timestamp":
-        return lambda value: value if isinstance(value, datetime) else timestamps.parse(value, timestamps.EPOCH)
-    return compile_render(shape, plans)
-
-
-_PARSE = Plans(_compile_parse)
-_RENDER = Plans(_compile_render)
+_PARSE = parse_plans(_parse_time)
+_RENDER = Plans(compile_render)

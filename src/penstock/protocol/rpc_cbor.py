@@ -10,9 +10,9 @@ from typing import Any
 from penstock.kernel.errors import Bug, ServiceError
 from penstock.model.shapes import OperationModel, Shape
 from penstock.protocol import cbor, timestamps
-from penstock.protocol.bodies import read_whole
+from penstock.protocol.cbor_values import compile_render, parse_plans, read_members
 from penstock.protocol.errors import declared_error, members_of, query_error, status_of
-from penstock.protocol.json_values import Convert, Plans, compile_parse, compile_render
+from penstock.protocol.json_values import Convert, Plans
 from penstock.protocol.messages import HttpRequest, HttpResponse
 
 CONTENT_TYPE = "application/cbor"
@@ -25,15 +25,7 @@ class RpcCborCodec:
     async def parse_request(
         self, operation: OperationModel, request: HttpRequest, path_labels: Mapping[str, str]
     ) -> dict[str, Any]:
-        body = await read_whole(request, operation.name)
-        try:
-            value = cbor.decode(body) if body else {}
-        except cbor.MalformedCbor as error:
-            raise ServiceError("SerializationException", str(error)) from None
-        if operation.input is None:
-            return {}
-        members: dict[str, Any] = _PARSE.of(operation.input)(value)
-        return members
+        return await read_members(request, operation, _PARSE)
 
     def serialize_response(self, operation: OperationModel, result: Mapping[str, Any], request_id: str) -> HttpResponse:
         headers = [("x-amzn-RequestId", request_id), _PROTOCOL_HEADER]
@@ -57,20 +49,6 @@ class RpcCborCodec:
         return HttpResponse(status_of(error, declared), headers, cbor.encode({"__type": name, **members}))
 
 
-def _compile_parse(shape: Shape, plans: Plans) -> Convert:
-    if shape.type == "blob":
-        return _parse_blob
-    if shape.type == "timestamp":
-        return _parse_time
-    return compile_parse(shape, plans)
-
-
-def _parse_blob(value: Any) -> bytes:
-    if not isinstance(value, bytes):
-        raise ServiceError("SerializationException", "Expected a byte string")
-    return value
-
-
 def _parse_time(value: Any) -> datetime:
     try:
         return value if isinstance(value, datetime) else timestamps.parse(value, timestamps.EPOCH)
@@ -79,14 +57,8 @@ def _parse_time(value: Any) -> datetime:
 
 
 def _compile_render(shape: Shape, plans: Plans) -> Convert:
-    if shape.type == "blob":
-        return lambda value: value.encode() if isinstance(value, str) else value
-    if shape.type == "timestamp":
-        return lambda value: value if isinstance(value, datetime) else timestamps.parse(value, timestamps.EPOCH)
-    if shape.type in ("float", "double"):
-        return float
-    return compile_render(shape, plans)
+    return float if shape.type in ("float", "double") else compile_render(shape, plans)
 
 
-_PARSE = Plans(_compile_parse)
+_PARSE = parse_plans(_parse_time)
 _RENDER = Plans(_compile_render)
