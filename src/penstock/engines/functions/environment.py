@@ -141,22 +141,6 @@ class Environment:
     def on(self, event: Event) -> None:
         self.state = next_state(self.state, event)
 
-    async def start(
-        self,
-        template: snapshots.ForkServer,
-        request: dict[str, object],
-        *,
-        channel: Channel | None = None,
-        control: socket.socket | None = None,
-        extensions: Extensions | None = None,
-        telemetry: Telemetry | None = None,
-    ) -> Answer:
-        """Fork the process and wait until the function is initialised, has failed or has ended."""
-        await self.spawn(
-            template, request, channel=channel, control=control, extensions=extensions, telemetry=telemetry
-        )
-        return await self.initialised()
-
     async def spawn(
         self,
         template: snapshots.ForkServer,

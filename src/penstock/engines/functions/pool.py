@@ -128,7 +128,6 @@ class LocalFunctionPool:
         )
         self._idle: dict[str, list[Environment]] = {}
         self._environments: set[Environment] = set()
-        self._starting = 0
         self._waiters: deque[_Waiter] = deque()
         self._ended_s = 0.0
         self._counts = {"cold": 0, "warm": 0}

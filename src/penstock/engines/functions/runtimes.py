@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -67,6 +67,15 @@ def runtime_version(identifier: str, region: str) -> tuple[str, str]:
     """The one version that a node has of a runtime, as AWS names versions, and its ARN: python:3.12.v1."""
     version = re.sub(r"^([a-z]+)[.]?", r"\1:", identifier).removesuffix(".x") + ".v1"
     return version, f"arn:aws:lambda:{region}::runtime:{hashlib.sha256(version.encode()).hexdigest()}"
+
+
+OWN = Runtime("python", sys.executable, version=OWN_PYTHON.removeprefix("python"), prefix=sys.base_prefix)
+"""The node's own Python."""
+
+
+def python_of(found: Runtime | str) -> Runtime:
+    """The Python that an environment is forked from, whatever it becomes then: the runtime itself, or the node's."""
+    return found if isinstance(found, Runtime) and found.kind == "python" else OWN
 
 
 class Runtimes:
@@ -121,9 +130,8 @@ def _find(identifier: str, *, is_bound: bool) -> Runtime | str:
 
 
 def _python(identifier: str, version: str, is_bound: bool) -> Runtime:
-    own = Runtime("python", sys.executable, "", OWN_PYTHON.removeprefix("python"), sys.base_prefix)
     if identifier == OWN_PYTHON:
-        return own
+        return OWN
     executable = _exact_python(version)
     if executable and not is_bound:
         prefix = str(Path(executable).resolve().parent.parent)
@@ -131,7 +139,7 @@ def _python(identifier: str, version: str, is_bound: bool) -> Runtime:
     why = (
         f"{identifier} can't load this machine's AWSSDKPandas layer" if executable else f"{identifier} isn't installed"
     )
-    return Runtime("python", sys.executable, f"{why}: it runs on {OWN_PYTHON}", own.version, own.prefix)
+    return replace(OWN, warning=f"{why}: it runs on {OWN_PYTHON}")
 
 
 def _node(identifier: str, version: str) -> Runtime | str:

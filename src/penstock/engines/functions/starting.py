@@ -18,7 +18,7 @@ from penstock.engines.functions.extensions import Extensions
 from penstock.engines.functions.file_systems import FileSystems
 from penstock.engines.functions.ports import CredentialsSource, FileSystemUnavailable, FunctionSpec
 from penstock.engines.functions.runtime_api import EnvironmentApi, RuntimeApi, RuntimeFaces
-from penstock.engines.functions.runtimes import OWN_PYTHON, Runtime, Runtimes
+from penstock.engines.functions.runtimes import OWN, Runtime, Runtimes, python_of
 from penstock.engines.functions.snapstart import Held
 from penstock.engines.functions.telemetry import Telemetry
 from penstock.engines.sandbox import snapshots
@@ -113,7 +113,8 @@ class Starter:
         if self._faces is None:
             if command:
                 raise Unavailable("this node serves no Runtime API")
-            return await environment.start(template, request)
+            await environment.spawn(template, request)
+            return await environment.initialised()
         return await self._start_with_apis(environment, template, request, command, self._faces)
 
     def runtime_of(self, spec: FunctionSpec) -> Runtime | str:
@@ -125,8 +126,7 @@ class Starter:
         """Where its own packages are. A copy for another Python was made with the template."""
         if isinstance(found, Runtime) and found.kind == "java":
             return packages.java_dir(found.libraries, str(self._work_dir))
-        version = found.version if isinstance(found, Runtime) and found.kind == "python" else ""
-        return self._copies.get(version) or packages.runtime_dir(str(self._work_dir))
+        return self._copies.get(python_of(found).version) or packages.runtime_dir(str(self._work_dir))
 
     def is_restorable(self, spec: FunctionSpec) -> bool:
         """Whether environments are forks of a snapshot; else each is initialised by itself.
@@ -141,7 +141,8 @@ class Starter:
         server.listen()
         self._made[environment] = server
         with theirs:
-            return await environment.start(template, request, control=theirs)
+            await environment.spawn(template, request, control=theirs)
+            return await environment.initialised()
 
     async def hold_libraries(self, environment: Environment, names: list[str]) -> bool:
         """Have a process import the function's libraries, with its variables, and be a snapshot (take_snapshot).
@@ -209,9 +210,8 @@ class Starter:
         if paths:
             own = {name: value for name, value in variables.items() if name not in HIDDEN_FROM_EXTENSIONS}
             request |= {"extensions": paths, "extension_environment": own}
-        return await environment.start(
-            template, request, channel=runtime_api, extensions=extensions, telemetry=telemetry
-        )
+        await environment.spawn(template, request, channel=runtime_api, extensions=extensions, telemetry=telemetry)
+        return await environment.initialised()
 
     def _external(self, spec: FunctionSpec) -> list[str]:
         """The programs of its layers that are started beside it, as it sees them."""
@@ -296,7 +296,7 @@ class Starter:
         """What whoever forks it needs to know to make the environment."""
         spec = environment.spec
         runtime = self.runtime_of(spec)
-        runtime_dir, version = self._runtime_dir(runtime), _python_version(runtime)
+        runtime_dir, version = self._runtime_dir(runtime), python_of(runtime).version
         opt_dir = packages.merged_layers(spec.layer_dirs, str(self._work_dir))
         variables = {
             **_base_variables(spec, environment.stream),
@@ -383,14 +383,10 @@ class Starter:
     async def template(self, spec: FunctionSpec) -> Template:
         """The warm interpreter that has this function's packages loaded; started once for all who share them."""
         found = self.runtime_of(spec)
-        own = (
-            Runtime("python", sys.executable, version=OWN_PYTHON.removeprefix("python"), prefix=sys.base_prefix)
-            if isinstance(found, str) or found.kind != "python"
-            else found
-        )
-        if own.version != OWN_PYTHON.removeprefix("python") and own.version not in self._copies:
+        own = python_of(found)
+        if own.version != OWN.version and own.version not in self._copies:
             self._copies[own.version] = await asyncio.to_thread(packages.runtime_copy, own.executable, own.version)
-        runtime_dir = self._runtime_dir(found if isinstance(found, Runtime) and found.kind == "java" else own)
+        runtime_dir = self._runtime_dir(found)
         opt_dir = packages.merged_layers(spec.layer_dirs, str(self._work_dir))
         predicted = self._predicted(spec, _python_dirs(opt_dir, own.version), runtime_dir)
         prefixes = [own.prefix, found.prefix if isinstance(found, Runtime) else ""]
@@ -398,7 +394,7 @@ class Starter:
         if mounted and self.isolation != "sandbox":
             raise FileSystemUnavailable("file systems are mounted with --isolation sandbox only: on Linux, as root")
         shown = [f"{local_path}={folder}" for local_path, folder in mounted]
-        kind = "java" if isinstance(found, Runtime) and found.kind == "java" else "interpreter"
+        kind = found.kind if isinstance(found, Runtime) else "none"
         key = "; ".join(filter(None, [", ".join(predicted) or kind, opt_dir, *prefixes, *shown]))
         task = self._templates.get(key)
         if task is None or (task.done() and (task.cancelled() or task.exception() or not task.result().is_alive)):
@@ -516,11 +512,6 @@ def _zone_id(spec: FunctionSpec) -> str:
     """us-east-1 -> use1-az1."""
     area, *sides, number = spec.region.split("-")
     return f"{area}{''.join(side[0] for side in sides)}{number}-az1"
-
-
-def _python_version(found: Runtime | str) -> str:
-    is_python = isinstance(found, Runtime) and found.kind == "python"
-    return found.version if is_python and isinstance(found, Runtime) else OWN_PYTHON.removeprefix("python")
 
 
 def _python_dirs(opt_dir: str, version: str, *, shown_at: str = "") -> list[str]:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 UID_FIRST = 100_000
@@ -30,7 +31,7 @@ def root_mounts(
     hosts = Path(work_dir) / "hosts"
     hosts.write_text(f"{_own_hosts()}127.0.0.1 sandbox.localdomain sandbox\n")
     passwd = Path(work_dir) / "passwd"
-    passwd.write_text("".join(_users()))
+    passwd.write_text(_users())
     binds = [
         (path, path) for path in (*map(_real, filter(None, prefixes)), _real(data_dir)) if _is_within(path, hidden)
     ]
@@ -53,12 +54,14 @@ def root_mounts(
     }
 
 
-def _users() -> Iterator[str]:
+@cache
+def _users() -> str:
     """Whom a function may be, with names as AWS has them: libraries look up their own user."""
-    yield "root:x:0:0:root:/root:/sbin/nologin\n"
-    for number in range(-1, UIDS):  # the first of them is whom the node's own file systems belong to
-        name, uid = f"sbx_user{number + 1}", UID_FIRST + number
-        yield f"{name}:x:{uid}:{uid}::/home/{name}:/sbin/nologin\n"
+    lines = ["root:x:0:0:root:/root:/sbin/nologin\n"]
+    for number in range(UIDS + 1):  # the first of them is whom the node's own file systems belong to
+        name, uid = f"sbx_user{number}", UID_FIRST - 1 + number
+        lines.append(f"{name}:x:{uid}:{uid}::/home/{name}:/sbin/nologin\n")
+    return "".join(lines)
 
 
 def _own_hosts() -> str:
