@@ -9,14 +9,13 @@ import os
 import statistics
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.start import PANDAS_LAYER, Fixed, Silent
+from benchmarks.start import PANDAS_LAYER, open_pool, spec_of
 from penstock.engines.functions.packages import managed_layer_dir
 from penstock.engines.functions.pool import LocalFunctionPool
 from penstock.engines.functions.ports import FunctionSpec, Invocation
-from penstock.kernel.clock import SystemClock
-from penstock.kernel.entropy import SystemEntropy
 
 ENVIRONMENTS = 200
 SERIAL = 40
@@ -28,10 +27,9 @@ def handler(event, context):
     return 1
 """
 CASES = {
-    "empty handler": ("", "python3.12"),
+    "empty handler": "",
     "pandas, pyarrow, boto3": (
-        "import boto3, pandas, pyarrow\nimport pyarrow.parquet\ns3 = boto3.client('s3', region_name='us-east-1')",
-        "python3.12",
+        "import boto3, pandas, pyarrow\nimport pyarrow.parquet\ns3 = boto3.client('s3', region_name='us-east-1')"
     ),
 }
 
@@ -43,25 +41,22 @@ def main() -> None:
 
 
 async def _measure(folder: Path) -> None:
-    clock = SystemClock()
-    pool = LocalFunctionPool(
-        work_dir=folder / "data" / "work",
-        clock=clock,
-        wall=clock,
-        entropy=SystemEntropy(),
-        sink=Silent(),
-        credentials=Fixed(),
-        endpoint=lambda: "http://127.0.0.1:1",
-        max_environments=ENVIRONMENTS + 16,
-    )
+    pool = open_pool(folder, max_environments=ENVIRONMENTS + 16)
     pool._soft_max = pool._hard_max  # all at once is what is measured
     print(f"isolation: {pool.status()['isolation']}")
     layer = managed_layer_dir(PANDAS_LAYER, str(folder / "data" / "work"))
-    for name, (imports, runtime) in CASES.items():
+    for name, imports in CASES.items():
         code = folder / name.replace(" ", "-").replace(",", "")
         code.mkdir()
         (code / "app.py").write_text(imports + BODY)
-        spec = _spec(str(code), (layer,) if layer and "pandas" in name else (), runtime)
+        spec = replace(
+            spec_of(str(code), (layer,) if layer and "pandas" in name else ()),
+            id=f"snap-{code}",
+            arn="arn:aws:lambda:us-east-1:000000000000:function:f:1",
+            version="1",
+            timeout_s=60,
+            snap_start=True,
+        )
         reason = await pool.snapshot(spec)
         assert not reason, reason
         await _serial(pool, name, spec, code, 0.3)
@@ -142,21 +137,3 @@ def _descendants(root: int) -> list[int]:
             found.append(child)
             todo.append(child)
     return found
-
-
-def _spec(code_dir: str, layers: tuple[str, ...], runtime: str) -> FunctionSpec:
-    return FunctionSpec(
-        id=f"snap-{code_dir}",
-        arn="arn:aws:lambda:us-east-1:000000000000:function:f:1",
-        name="f",
-        version="1",
-        account_id="000000000000",
-        region="us-east-1",
-        runtime=runtime,
-        handler="app.handler",
-        code_dir=code_dir,
-        layer_dirs=layers,
-        memory_mb=1024,
-        timeout_s=60,
-        snap_start=True,
-    )

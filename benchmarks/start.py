@@ -48,9 +48,9 @@ def main() -> None:
         asyncio.run(_measure(Path(folder)))
 
 
-async def _measure(folder: Path) -> None:
+def open_pool(folder: Path, *, max_environments: int | None = None) -> LocalFunctionPool:
     clock = SystemClock()
-    pool = LocalFunctionPool(
+    return LocalFunctionPool(
         work_dir=folder / "data" / "work",
         clock=clock,
         wall=clock,
@@ -58,14 +58,19 @@ async def _measure(folder: Path) -> None:
         sink=Silent(),
         credentials=Fixed(),
         endpoint=lambda: "http://127.0.0.1:1",
+        max_environments=max_environments,
     )
+
+
+async def _measure(folder: Path) -> None:
+    pool = open_pool(folder)
     print(f"isolation: {pool.status()['isolation']}")
     layer = managed_layer_dir(PANDAS_LAYER, str(folder / "data" / "work"))
     for name, imports in CASES.items():
         code = folder / name.replace(" ", "-").replace(",", "")
         code.mkdir()
         (code / "app.py").write_text(imports + HANDLER)
-        spec = _spec(str(code), (layer,) if layer and "pandas" in name else ())
+        spec = spec_of(str(code), (layer,) if layer and "pandas" in name else ())
         await pool.warm(spec)
         ours, plain = [], []
         for number in range(PAIRS):
@@ -94,7 +99,7 @@ async def _measure_vendored(pool: LocalFunctionPool, folder: Path) -> None:
         for record in site.glob(f"{name}-*.dist-info"):
             shutil.copytree(record, code / record.name)
     (code / "app.py").write_text("import pandas, pyarrow.parquet\nimport time\n" + VENDORED)
-    spec = replace(_spec(str(code), ()), id="vendored", runtime=OWN_PYTHON)
+    spec = replace(spec_of(str(code), ()), id="vendored", runtime=OWN_PYTHON)
     first = await pool.invoke(spec, Invocation("r", b"0", spec.arn))
     assert first.status == "success", first.payload
     while not pool.status()["libraries"]:
@@ -116,7 +121,7 @@ def _plain_ms(imports: str) -> float:
     return (time.perf_counter() - began) * 1000
 
 
-def _spec(code_dir: str, layers: tuple[str, ...]) -> FunctionSpec:
+def spec_of(code_dir: str, layers: tuple[str, ...]) -> FunctionSpec:
     return FunctionSpec(
         id="f",
         arn="arn:aws:lambda:us-east-1:000000000000:function:f",

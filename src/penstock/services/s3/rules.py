@@ -19,16 +19,15 @@ _VERSION_ID = re.compile(r"[0-9a-f]{32}|null")
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _HIGHEST = "\U0010ffff"
 
-STORED_HEADERS = (
+RESPONSE_OVERRIDES = (
     "ContentType",
     "CacheControl",
     "ContentDisposition",
     "ContentEncoding",
     "ContentLanguage",
     "Expires",
-    "StorageClass",
-    "WebsiteRedirectLocation",
 )
+STORED_HEADERS = (*RESPONSE_OVERRIDES, "StorageClass", "WebsiteRedirectLocation")
 STORAGE_CLASSES = (
     "STANDARD",
     "REDUCED_REDUNDANCY",
@@ -43,14 +42,6 @@ STORAGE_CLASSES = (
     "EXPRESS_ONEZONE",
 )
 ARCHIVED = ("GLACIER", "DEEP_ARCHIVE")
-RESPONSE_OVERRIDES = (
-    "ContentType",
-    "CacheControl",
-    "ContentDisposition",
-    "ContentEncoding",
-    "ContentLanguage",
-    "Expires",
-)
 
 
 def check_bucket_name(name: str) -> None:
